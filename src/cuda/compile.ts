@@ -1,0 +1,93 @@
+// Compiles kernel sources with NVRTC (NVIDIA's, or the host driver's), through the cache on disk.
+
+import { addressOf, cString, fixedBuffer, OutParameter, textAt, textIn } from "../ffi/c_memory.ts";
+import type { Libraries } from "../ffi/libraries.ts";
+import { CudaError } from "./errors.ts";
+import prelude from "./kernels/prelude.cuh" with { type: "text" };
+import { cachePath, readCached, writeCached } from "./module_cache.ts";
+
+/** A source to compile. */
+export interface KernelSource {
+  /** File name for the compiler's messages, such as `"softmax.cu"`. */
+  name: string;
+  /** CUDA C++; `prelude.cuh` can be included. */
+  text: string;
+}
+
+async function compile(
+  libraries: Libraries,
+  source: KernelSource,
+  options: string[],
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { nvrtc } = libraries;
+  const check = (name: string, code: number, log?: string) => {
+    if (code === 0) return;
+    const meaning = textAt(nvrtc.nvrtcGetErrorString(code));
+    const detail = log ? ` while compiling ${source.name}:\n${log.trim()}` : "";
+    throw new CudaError(name, code, meaning + detail);
+  };
+  const strings = (texts: string[]) => {
+    const buffers = texts.map(cString);
+    const pointers = fixedBuffer(8 * Math.max(1, texts.length));
+    new BigUint64Array(pointers.buffer).set(buffers.map(addressOf));
+    return { pointers, buffers }; // the caller holds `buffers` while C reads `pointers`
+  };
+  const headers = strings([prelude]);
+  const headerNames = strings(["prelude.cuh"]);
+  const optionStrings = strings(options);
+  const program = new OutParameter();
+  const size = new OutParameter();
+  check(
+    "nvrtcCreateProgram",
+    nvrtc.nvrtcCreateProgram(
+      program.buffer,
+      cString(source.text),
+      cString(source.name),
+      1,
+      headers.pointers,
+      headerNames.pointers,
+    ),
+  );
+  const handle = program.size;
+  try {
+    const status = await nvrtc.nvrtcCompileProgram(handle, options.length, optionStrings.pointers);
+    let log = "";
+    if (nvrtc.nvrtcGetProgramLogSize(handle, size.buffer) === 0) {
+      const buffer = fixedBuffer(Math.max(1, size.size));
+      nvrtc.nvrtcGetProgramLog(handle, buffer);
+      log = textIn(buffer);
+    }
+    check("nvrtcCompileProgram", status, log || "the compiler gave no reason");
+    check("nvrtcGetCUBINSize", nvrtc.nvrtcGetCUBINSize(handle, size.buffer));
+    const binary = fixedBuffer(size.size);
+    check("nvrtcGetCUBIN", nvrtc.nvrtcGetCUBIN(handle, binary));
+    return binary;
+  } finally {
+    nvrtc.nvrtcDestroyProgram(program.buffer);
+    // Keeps what C points to alive until here.
+    void [headers.buffers, headerNames.buffers, optionStrings.buffers];
+  }
+}
+
+/**
+ * The compiled form of a source for one architecture, from the cache or newly made.
+ *
+ * @param architecture such as `"sm_90"`
+ * @param onCompile called before a compilation starts
+ * @throws {CudaError} if the source does not compile, with the compiler's words
+ */
+export async function compileCached(
+  libraries: Libraries,
+  source: KernelSource,
+  architecture: string,
+  onCompile?: () => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const options = [`--gpu-architecture=${architecture}`, "--std=c++17"];
+  const path = cachePath([libraries.identity, prelude, source.name, source.text, ...options]);
+  const cached = readCached(path);
+  if (cached) return cached;
+  onCompile?.();
+  const binary = await compile(libraries, source, options);
+  writeCached(path, binary);
+  return binary;
+}

@@ -1,0 +1,62 @@
+// Reads the kernels that a CUDA C++ source defines, and their parameters, from its text, so that the
+// signature in the `.cu` file is the only one.
+
+/** How an argument is packed: a device pointer, or a number. */
+export type ParameterKind = "pointer" | "int" | "long" | "float";
+
+/** One parameter of a kernel, placed as CUDA packs it: at a multiple of its size. */
+export interface KernelParameter {
+  /** Its name in the source. */
+  name: string;
+  /** How it is packed. */
+  kind: ParameterKind;
+  /** Byte offset in the packed arguments. */
+  offset: number;
+}
+
+/** A kernel's name and parameters. */
+export interface KernelSignature {
+  /** Its name in the source. */
+  name: string;
+  /** Its parameters in order. */
+  parameters: KernelParameter[];
+  /** Size of the packed arguments. */
+  bytes: number;
+}
+
+const KERNEL = /__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)/g;
+const SIZES: Record<ParameterKind, number> = { pointer: 8, int: 4, long: 8, float: 4 };
+const KINDS: Record<string, ParameterKind> = {
+  "int": "int",
+  "unsigned": "int",
+  "long long": "long",
+  "float": "float",
+};
+
+function parseParameter(kernel: string, text: string): { name: string; kind: ParameterKind } {
+  const match = /^(.*?)(\w+)$/s.exec(text.trim());
+  if (match) {
+    const type = match[1]!.replace(/\bconst\b|__restrict__/g, " ").replace(/\s+/g, " ").trim();
+    const kind = type.endsWith("*") ? "pointer" : KINDS[type];
+    if (kind) return { name: match[2]!, kind };
+  }
+  throw new SyntaxError(
+    `Cannot read parameter "${text.trim()}" of kernel ${kernel}: ` +
+      `it must be a pointer, int, unsigned, long long or float`,
+  );
+}
+
+/** The kernels in a source, in order. */
+export function parseKernels(source: string): KernelSignature[] {
+  return [...source.matchAll(KERNEL)].map(([, name, list]) => {
+    let bytes = 0;
+    const parameters = list!.split(",").map((text) => {
+      const { name: parameter, kind } = parseParameter(name!, text);
+      const size = SIZES[kind];
+      const offset = Math.ceil(bytes / size) * size;
+      bytes = offset + size;
+      return { name: parameter, kind, offset };
+    });
+    return { name: name!, parameters, bytes };
+  });
+}

@@ -1,0 +1,26 @@
+// The kernel sources of this library. A kernel's signature is read from its source.
+
+import type { KernelSource } from "./compile.ts";
+import attention from "./kernels/attention.cu" with { type: "text" };
+import cast from "./kernels/cast.cu" with { type: "text" };
+import dequantize from "./kernels/dequantize.cu" with { type: "text" };
+import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
+import norm from "./kernels/norm.cu" with { type: "text" };
+import rotary from "./kernels/rotary.cu" with { type: "text" };
+import statistics from "./kernels/statistics.cu" with { type: "text" };
+import swiglu from "./kernels/swiglu.cu" with { type: "text" };
+
+const texts = {
+  "attention.cu": attention,
+  "cast.cu": cast,
+  "dequantize.cu": dequantize,
+  "gather_rows.cu": gatherRows,
+  "norm.cu": norm,
+  "rotary.cu": rotary,
+  "statistics.cu": statistics,
+  "swiglu.cu": swiglu,
+};
+
+/** Every kernel source. */
+export const kernelSources: KernelSource[] = Object.entries(texts)
+  .map(([name, text]) => ({ name, text }));

@@ -1,0 +1,79 @@
+// Softmax of causal attention scores, and the sums over queries of its probabilities.
+#include "prelude.cuh"
+
+// scores [heads, queries, row_stride], of which the first `keys` columns count: the products q·k for
+// the queries first_query, first_query + 1, ..., each of which sees the keys up to its own position.
+// probabilities (same shape and stride): softmax over the visible keys, 0 beyond. May be in place.
+template <class T>
+__device__ void softmax_causal(T *probabilities, const float *scores, int heads, int queries,
+                               int first_query, int keys, int row_stride) {
+  for (int row = warp_id(); row < heads * queries; row += warp_count()) {
+    int visible = first_query + row % queries + 1;
+    visible = visible < keys ? visible : keys;
+    const float *from = scores + static_cast<long long>(row) * row_stride;
+    T *to = probabilities + static_cast<long long>(row) * row_stride;
+    float largest = -INFINITY;
+    for (int j = lane(); j < visible; j += WARP) largest = from[j] > largest ? from[j] : largest;
+    largest = warp_max(largest);
+    float sum = 0;
+    for (int j = lane(); j < visible; j += WARP) sum += fast_exp(from[j] - largest);
+    sum = warp_sum(sum);
+    float scale = 1.0f / sum;
+    for (int j = lane(); j < visible; j += WARP) {
+      to[j] = from_float<T>(fast_exp(from[j] - largest) * scale);
+    }
+    for (int j = visible + lane(); j < keys; j += WARP) to[j] = from_float<T>(0.0f);
+  }
+}
+
+extern "C" __global__ void softmax_causal_float32(float *probabilities, const float *scores,
+                                                  int heads, int queries, int first_query, int keys,
+                                                  int row_stride) {
+  softmax_causal(probabilities, scores, heads, queries, first_query, keys, row_stride);
+}
+
+extern "C" __global__ void softmax_causal_bfloat16(bfloat16 *probabilities, const float *scores,
+                                                   int heads, int queries, int first_query,
+                                                   int keys, int row_stride) {
+  softmax_causal(probabilities, scores, heads, queries, first_query, keys, row_stride);
+}
+
+// sums[head, j] += sum over queries of probabilities[head, query, j]; sums [heads, sums_stride]. A warp
+// owns a tile of columns of one head, so the order of the sum is fixed.
+template <class T>
+__device__ void attention_column_sums(float *sums, const T *probabilities, int heads, int queries,
+                                      int keys, int row_stride, int sums_stride) {
+  int tiles = (keys + TILE - 1) / TILE;
+  for (int item = warp_id(); item < heads * tiles; item += warp_count()) {
+    int head = item / tiles, first = item % tiles * TILE;
+    int width = keys - first < TILE ? keys - first : TILE;
+    const T *from = probabilities + static_cast<long long>(head) * queries * row_stride + first;
+    float *to = sums + static_cast<long long>(head) * sums_stride + first;
+    float partial[TILE / WARP] = {};
+    if (width == TILE) {
+      for (int i = 0; i < queries; i++, from += row_stride) {
+        for (int t = 0; t < TILE / WARP; t++) partial[t] += to_float(from[t * WARP + lane()]);
+      }
+    } else {
+      for (int i = 0; i < queries; i++, from += row_stride) {
+        for (int t = 0; t * WARP + lane() < width; t++) {
+          partial[t] += to_float(from[t * WARP + lane()]);
+        }
+      }
+    }
+    for (int t = 0; t * WARP + lane() < width; t++) to[t * WARP + lane()] += partial[t];
+  }
+}
+
+extern "C" __global__ void attention_column_sums_float32(float *sums, const float *probabilities,
+                                                         int heads, int queries, int keys,
+                                                         int row_stride, int sums_stride) {
+  attention_column_sums(sums, probabilities, heads, queries, keys, row_stride, sums_stride);
+}
+
+extern "C" __global__ void attention_column_sums_bfloat16(float *sums,
+                                                          const bfloat16 *probabilities, int heads,
+                                                          int queries, int keys, int row_stride,
+                                                          int sums_stride) {
+  attention_column_sums(sums, probabilities, heads, queries, keys, row_stride, sums_stride);
+}

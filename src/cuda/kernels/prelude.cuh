@@ -1,0 +1,115 @@
+// What gives a kernel its lanes. On a GPU a warp has 32; the host driver compiles the same source with a
+// warp of one, where every loop over lanes becomes a plain loop that the compiler vectorizes.
+#pragma once
+
+#ifdef OUTLIERSCOPE_WARP
+constexpr int WARP = OUTLIERSCOPE_WARP;
+#else
+constexpr int WARP = 32;
+#endif
+
+// Columns that a warp takes at a time when it walks down a matrix: one a lane on a GPU, as many as keep
+// a cache line busy on the host.
+constexpr int TILE = WARP > 64 ? WARP : 64;
+
+__device__ __forceinline__ int lane() { return WARP == 1 ? 0 : threadIdx.x % WARP; }
+__device__ __forceinline__ int warps_in_block() { return blockDim.x / WARP; }
+__device__ __forceinline__ int warp_id() {
+  return blockIdx.x * warps_in_block() + threadIdx.x / WARP;
+}
+__device__ __forceinline__ int warp_count() { return gridDim.x * warps_in_block(); }
+
+// A walk over n elements: a grid stride on a GPU, a contiguous chunk a block on the host.
+//   for (long long i = span_begin(n); i < span_end(n); i += span_step())
+__device__ __forceinline__ long long span_begin(long long n) {
+  return WARP == 1 ? n * blockIdx.x / gridDim.x
+                   : static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ long long span_end(long long n) {
+  return WARP == 1 ? n * (blockIdx.x + 1) / gridDim.x : n;
+}
+__device__ __forceinline__ long long span_step() {
+  return WARP == 1 ? 1 : static_cast<long long>(gridDim.x) * blockDim.x;
+}
+
+#if !defined(OUTLIERSCOPE_WARP) || OUTLIERSCOPE_WARP > 1
+template <class T>
+__device__ __forceinline__ T warp_sum(T value) {
+  for (int offset = WARP / 2; offset; offset /= 2) {
+    value += __shfl_xor_sync(0xffffffffu, value, offset);
+  }
+  return value;
+}
+template <class T>
+__device__ __forceinline__ T warp_max(T value) {
+  for (int offset = WARP / 2; offset; offset /= 2) {
+    T other = __shfl_xor_sync(0xffffffffu, value, offset);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+// For counters in memory shared by a block; on the host a block is one thread.
+__device__ __forceinline__ void block_add(unsigned *counter, unsigned value) {
+  atomicAdd(counter, value);
+}
+#else
+template <class T>
+__device__ __forceinline__ T warp_sum(T value) { return value; }
+template <class T>
+__device__ __forceinline__ T warp_max(T value) { return value; }
+__device__ __forceinline__ void block_add(unsigned *counter, unsigned value) { *counter += value; }
+#endif
+
+// bfloat16 as its bits: the upper half of a float, rounded to nearest even.
+struct bfloat16 {
+  unsigned short bits;
+};
+
+__device__ __forceinline__ float to_float(float value) { return value; }
+__device__ __forceinline__ float to_float(bfloat16 value) {
+  return __uint_as_float(static_cast<unsigned>(value.bits) << 16);
+}
+
+template <class T>
+__device__ __forceinline__ T from_float(float value);
+template <>
+__device__ __forceinline__ float from_float<float>(float value) { return value; }
+template <>
+__device__ __forceinline__ bfloat16 from_float<bfloat16>(float value) {
+  unsigned bits = __float_as_uint(value);
+  unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  // Rounding could carry a NaN's bits into infinity; a quiet NaN keeps its sign.
+  unsigned quiet = (bits >> 16) | 0x40u;
+  bfloat16 result;
+  result.bits = static_cast<unsigned short>((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+  return result;
+}
+
+__device__ __forceinline__ float absolute(float value) {
+  return __uint_as_float(__float_as_uint(value) & 0x7fffffffu);
+}
+
+// e^x for x of any size, within 2 ulp, as arithmetic that vectorizes (libm's expf does not): x = n ln 2 +
+// r, a polynomial in r, and n added to the exponent in two halves so that denormal results come out.
+// Underflows to 0, overflows to infinity, keeps NaN.
+__device__ __forceinline__ float fast_exp(float x) {
+  float clamped = x < -104.0f ? -104.0f : x;
+  clamped = clamped > 89.0f ? 89.0f : clamped;
+  float scaled = clamped * 1.44269504f;
+  float n = static_cast<float>(static_cast<int>(scaled + (scaled < 0 ? -0.5f : 0.5f)));
+  float r = clamped - n * 0.693145752f;
+  r = r - n * 1.42860677e-6f;
+  float p = 1.98412698e-4f;
+  p = p * r + 1.38888889e-3f;
+  p = p * r + 8.33333333e-3f;
+  p = p * r + 4.16666667e-2f;
+  p = p * r + 1.66666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r * r + r + 1.0f;
+  int whole = static_cast<int>(n);
+  int half = whole / 2;
+  float low = __uint_as_float(static_cast<unsigned>(half + 127) << 23);
+  float high = __uint_as_float(static_cast<unsigned>(whole - half + 127) << 23);
+  float result = p * low * high;
+  return x != x ? x : result;
+}

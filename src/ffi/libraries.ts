@@ -1,0 +1,103 @@
+// The set of opened C libraries that everything above works with, and how NVIDIA's are found. The host
+// driver's set is opened in `src/host`; nothing above `src/cuda/libraries.ts` knows which it has.
+
+import { OutParameter } from "./c_memory.ts";
+import { cublasSymbols } from "./cublas_symbols.ts";
+import { driverSymbols } from "./driver_symbols.ts";
+import { nvrtcSymbols } from "./nvrtc_symbols.ts";
+
+/** The functions of a library, with 64-bit parameters as the plain numbers that Deno also takes. */
+export type Functions<S extends Deno.ForeignLibraryInterface> = {
+  [Name in keyof Deno.DynamicLibrary<S>["symbols"]]: Deno.DynamicLibrary<S>["symbols"][Name] extends
+    (...args: infer A) => infer R
+    ? (...args: { [I in keyof A]: A[I] extends bigint ? number : A[I] }) => R
+    : never;
+};
+/** The CUDA driver's functions. */
+export type Driver = Functions<typeof driverSymbols>;
+/** NVRTC's functions. */
+export type Nvrtc = Functions<typeof nvrtcSymbols>;
+/** cuBLAS's functions. */
+export type Cublas = Functions<typeof cublasSymbols>;
+
+/** The opened libraries of one kind of device. */
+export interface Libraries {
+  /** NVIDIA's libraries, or the host driver. */
+  readonly kind: "cuda" | "host";
+  /** What compiled code depends on besides its source: part of the key of cached modules. */
+  readonly identity: string;
+  /** The CUDA driver. */
+  readonly driver: Driver;
+  /** The run-time compiler. */
+  readonly nvrtc: Nvrtc;
+  /** Matrix products. */
+  readonly cublas: Cublas;
+}
+
+const CUDA_MAJORS = [13, 12, 11];
+
+/** Thrown when no library of a list could be opened; the message lists every name and why it failed. */
+export class LibraryError extends Error {
+  /** Name of the class. */
+  override readonly name = "LibraryError";
+}
+
+/** Opens the first of `names` that loads; throws a {@linkcode LibraryError} that lists all failures. */
+export function openLibrary<S extends Deno.ForeignLibraryInterface>(
+  what: string,
+  names: string[],
+  symbols: S,
+): { path: string; symbols: Functions<S> } {
+  const failures: string[] = [];
+  for (const path of names) {
+    try {
+      return { path, symbols: Deno.dlopen(path, symbols).symbols as unknown as Functions<S> };
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) {
+        throw new LibraryError(
+          `Cannot load ${what}: Deno needs the permission --allow-ffi (run with --allow-ffi, or -A)`,
+          { cause: error },
+        );
+      }
+      failures.push(`  ${path}: ${error instanceof Error ? error.message.split("\n")[0] : error}`);
+    }
+  }
+  throw new LibraryError(`Cannot load ${what}; tried\n${failures.join("\n")}`);
+}
+
+/**
+ * Opens NVIDIA's driver, NVRTC and cuBLAS, where a device answers.
+ *
+ * @returns the libraries
+ * @throws {LibraryError} if a library is missing or no device answers, with what was tried
+ */
+export function openNvidia(): Libraries {
+  const driver = openLibrary("the CUDA driver", ["libcuda.so.1", "libcuda.so"], driverSymbols);
+  const count = new OutParameter();
+  const status = driver.symbols.cuInit(0) || driver.symbols.cuDeviceGetCount(count.buffer);
+  if (status !== 0 || count.int === 0) {
+    throw new LibraryError(
+      `Cannot use the CUDA driver ${driver.path}: ` +
+        (status !== 0 ? `it answers with error ${status}` : "it finds no device"),
+    );
+  }
+  const versioned = (name: string) => [
+    ...CUDA_MAJORS.flatMap((
+      major,
+    ) => [`${name}.${major}`, `/usr/local/cuda/lib64/${name}.${major}`]),
+    name,
+    `/usr/local/cuda/lib64/${name}`,
+  ];
+  const nvrtc = openLibrary("NVRTC", versioned("libnvrtc.so"), nvrtcSymbols);
+  const cublas = openLibrary("cuBLAS", versioned("libcublas.so"), cublasSymbols);
+  const major = new OutParameter();
+  const minor = new OutParameter();
+  nvrtc.symbols.nvrtcVersion(major.buffer, minor.buffer);
+  return {
+    kind: "cuda",
+    identity: `nvrtc ${major.int}.${minor.int} ${nvrtc.path}`,
+    driver: driver.symbols,
+    nvrtc: nvrtc.symbols,
+    cublas: cublas.symbols,
+  };
+}

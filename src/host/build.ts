@@ -1,0 +1,180 @@
+// Builds the host driver, a C++ library that offers CUDA's C ABI on the CPU, once a machine, into the
+// cache. Its sources are text imports, so that this works when the module is served over HTTPS.
+
+import { createHash } from "node:crypto";
+import { cacheDirectory, writeFileAtomically } from "./cache_directory.ts";
+import abi from "./driver/abi.h" with { type: "text" };
+import blas from "./driver/blas.cpp" with { type: "text" };
+import device from "./driver/device.cpp" with { type: "text" };
+import host from "./driver/host.h" with { type: "text" };
+import kernel from "./driver/kernel.h" with { type: "text" };
+import kernelEntry from "./driver/kernel_entry.h" with { type: "text" };
+import memory from "./driver/memory.cpp" with { type: "text" };
+import module from "./driver/module.cpp" with { type: "text" };
+import nvrtc from "./driver/nvrtc.cpp" with { type: "text" };
+import stream from "./driver/stream.cpp" with { type: "text" };
+
+const headers: Record<string, string> = {
+  "abi.h": abi,
+  "host.h": host,
+  "kernel_entry.h": kernelEntry,
+};
+const units: Record<string, string> = {
+  "blas.cpp": blas,
+  "device.cpp": device,
+  "memory.cpp": memory,
+  "module.cpp": module,
+  "nvrtc.cpp": nvrtc,
+  "stream.cpp": stream,
+};
+const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisibility=hidden"];
+
+/** Thrown when the host driver cannot be built; the message says what is missing and how to get it. */
+export class HostBuildError extends Error {
+  /** Name of the class. */
+  override readonly name = "HostBuildError";
+}
+
+/** A built host driver. */
+export interface HostDriver {
+  /** Path of the shared library. */
+  path: string;
+  /** Hash of all that its code, and the code it compiles, depends on. */
+  identity: string;
+}
+
+function hash(...parts: string[]): string {
+  const digest = createHash("sha256");
+  for (const part of parts) digest.update(part).update("\0");
+  return digest.digest("hex").slice(0, 32);
+}
+
+/** The C++ compiler's path, from `CXX` or as `g++` on the search path. */
+function findCompiler(): string {
+  const name = Deno.env.get("CXX") || "g++";
+  const candidates = name.includes("/")
+    ? [name]
+    : (Deno.env.get("PATH") ?? "").split(":").filter(Boolean).map((folder) => `${folder}/${name}`);
+  for (const candidate of candidates) {
+    try {
+      if (Deno.statSync(candidate).isFile) return candidate;
+    } catch { /* not here */ }
+  }
+  throw new HostBuildError(
+    `Cannot build the host driver: no C++ compiler "${name}" found; ` +
+      `install one (apt-get install g++), or name another in CXX`,
+  );
+}
+
+/** What `-march=native` depends on. */
+function cpuIdentity(): string {
+  try {
+    const lines = Deno.readTextFileSync("/proc/cpuinfo").split("\n\n")[0]!.split("\n");
+    return lines.filter((line) => /^(model name|flags|Features)\b/.test(line)).join("\n");
+  } catch {
+    return Deno.build.arch;
+  }
+}
+
+/** Changes when the compiler or oneDNN is replaced, found without running either. */
+function fileIdentity(path: string): string {
+  try {
+    const { size, mtime } = Deno.statSync(path);
+    return `${path} ${size} ${mtime?.getTime()}`;
+  } catch {
+    return path;
+  }
+}
+
+async function run(command: string, args: string[]): Promise<string | null> {
+  const { success, stderr } = await new Deno.Command(command, {
+    args,
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+    env: { LC_ALL: "C" },
+  }).output();
+  return success ? null : new TextDecoder().decode(stderr);
+}
+
+function buildError(log: string): HostBuildError {
+  if (/install libdnnl-dev|cannot find -ldnnl/.test(log)) {
+    return new HostBuildError(
+      "Cannot build the host driver: oneDNN is missing; install it (apt-get install libdnnl-dev)",
+    );
+  }
+  return new HostBuildError(`Cannot build the host driver: the C++ compiler says\n${log.trim()}`);
+}
+
+async function build(compiler: string, path: string): Promise<void> {
+  const directory = await Deno.makeTempDir({ prefix: "outlierscope-build-" });
+  // A signal ends the process before `finally`; what it would leave is removed here.
+  const cleanUp = () => {
+    try {
+      Deno.removeSync(directory, { recursive: true });
+    } catch { /* already gone */ }
+  };
+  globalThis.addEventListener("unload", cleanUp);
+  try {
+    const literal = (text: string) => `R"outlierscope(${text})outlierscope"`;
+    const embedded = `static const char *const compiler = ${literal(compiler)};\n` +
+      `static const char *const kernel_h = ${literal(kernel)};\n` +
+      `static const char *const kernel_entry_h = ${literal(kernelEntry)};\n`;
+    const files = { ...headers, ...units, "embedded.h": embedded };
+    for (const [name, text] of Object.entries(files)) {
+      await Deno.writeTextFile(`${directory}/${name}`, text);
+    }
+    const logs = await Promise.all(
+      Object.keys(units).map((unit) =>
+        run(compiler, [...FLAGS, "-c", `${directory}/${unit}`, "-o", `${directory}/${unit}.o`])
+      ),
+    );
+    const objects = Object.keys(units).map((unit) => `${directory}/${unit}.o`);
+    const failure = logs.find((log) => log !== null) ??
+      await run(compiler, [
+        "-shared",
+        "-fopenmp",
+        ...objects,
+        "-ldnnl",
+        "-ldl",
+        "-o",
+        `${directory}/host.so`,
+      ]);
+    if (failure) throw buildError(failure);
+    writeFileAtomically(path, await Deno.readFile(`${directory}/host.so`));
+  } finally {
+    globalThis.removeEventListener("unload", cleanUp);
+    cleanUp();
+  }
+}
+
+/**
+ * The host driver for this machine, built first if it is not in the cache. Two processes may do so at
+ * once: each builds aside and renames.
+ *
+ * @param onBuild called before a build starts, which takes some seconds
+ * @returns where the library is
+ * @throws {HostBuildError} if the compiler or oneDNN is missing
+ */
+export async function buildHostDriver(onBuild?: () => void): Promise<HostDriver> {
+  if (Deno.build.os !== "linux") {
+    throw new HostBuildError(`Cannot build the host driver on ${Deno.build.os}: it needs Linux`);
+  }
+  const compiler = findCompiler();
+  const identity = hash(
+    ...Object.entries({ ...headers, ...units, kernel }).flat(),
+    ...FLAGS,
+    fileIdentity(compiler),
+    fileIdentity("/usr/include/oneapi/dnnl/dnnl_version.h"),
+    cpuIdentity(),
+  );
+  const path = `${cacheDirectory()}/host-driver-${identity}.so`;
+  try {
+    Deno.statSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    onBuild?.();
+    await build(compiler, path);
+  }
+  return { path, identity };
+}

@@ -1,0 +1,237 @@
+// cuBLAS on the host: matrix products by oneDNN, f32 or bf16 inputs, f32 sums. cuBLAS counts by columns:
+// the row-major product of the transposes is the same memory, so that is what oneDNN computes.
+#if !__has_include(<oneapi/dnnl/dnnl.hpp>)
+#error "oneDNN's headers are missing: install libdnnl-dev"
+#endif
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include <cstring>
+#include <map>
+#include <unordered_set>
+#include <vector>
+
+#include "host.h"
+
+namespace {
+
+using dnnl::memory;
+
+struct Handle {
+  CUstream stream = nullptr;
+};
+
+std::mutex table_mutex;
+auto &handles = *new std::unordered_set<Handle *>;
+
+dnnl::engine &engine() {
+  static auto &engine = *new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+// A row-major matrix product C[rows, columns] = alpha · A[rows, inner] · B[inner, columns] + beta · C,
+// `batch` times.
+struct Product {
+  int64_t batch, rows, columns, inner;
+  int64_t a_batch, a_row, a_column;  // strides in elements
+  int64_t b_batch, b_row, b_column;
+  int64_t c_batch, c_row;
+  int input, output;  // cudaDataType
+  float alpha, beta;
+
+  bool operator<(const Product &other) const { return memcmp(this, &other, sizeof *this) < 0; }
+};
+
+struct Primitive {
+  dnnl::matmul matmul;
+  memory::desc a, b, c;
+};
+
+memory::data_type data_type(int type) {
+  return type == CUDA_R_16BF ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+// A stride of zero means one matrix for the whole batch, which oneDNN calls a dimension of one.
+memory::desc matrix(int64_t batch, int64_t rows, int64_t columns, int type, int64_t batch_stride,
+                    int64_t row_stride, int64_t column_stride) {
+  if (batch == 1) return {{rows, columns}, data_type(type), {row_stride, column_stride}};
+  if (batch_stride == 0) {
+    return {{1, rows, columns}, data_type(type), {rows * columns, row_stride, column_stride}};
+  }
+  return {{batch, rows, columns}, data_type(type), {batch_stride, row_stride, column_stride}};
+}
+
+Primitive create(const Product &p) {
+  Primitive primitive;
+  primitive.a = matrix(p.batch, p.rows, p.inner, p.input, p.a_batch, p.a_row, p.a_column);
+  primitive.b = matrix(p.batch, p.inner, p.columns, p.input, p.b_batch, p.b_row, p.b_column);
+  primitive.c = matrix(p.batch, p.rows, p.columns, p.output, p.c_batch, p.c_row, 1);
+  dnnl::primitive_attr attributes;
+  dnnl::post_ops after;
+#if DNNL_VERSION_MAJOR >= 3
+  if (p.alpha != 1) after.append_eltwise(dnnl::algorithm::eltwise_linear, p.alpha, 0);
+#else
+  if (p.alpha != 1) after.append_eltwise(1, dnnl::algorithm::eltwise_linear, p.alpha, 0);
+#endif
+  if (p.beta != 0) after.append_sum(p.beta);
+  attributes.set_post_ops(after);
+#if DNNL_VERSION_MAJOR >= 3
+  dnnl::matmul::primitive_desc description(engine(), primitive.a, primitive.b, primitive.c,
+                                           attributes);
+#else
+  dnnl::matmul::primitive_desc description({primitive.a, primitive.b, primitive.c}, attributes,
+                                           engine());
+#endif
+  primitive.matmul = dnnl::matmul(description);
+  return primitive;
+}
+
+void execute(const Product &product, void *a, void *b, void *c) {
+  // One cache and one oneDNN stream a thread, and so a stream of ours: no locks.
+  static thread_local std::map<Product, Primitive> cache;
+  static thread_local dnnl::stream stream(engine());
+  try {
+    auto found = cache.find(product);
+    if (found == cache.end()) {
+      if (cache.size() >= 1024) cache.clear();
+      found = cache.emplace(product, create(product)).first;
+    }
+    Primitive &primitive = found->second;
+    primitive.matmul.execute(stream, {{DNNL_ARG_SRC, {primitive.a, engine(), a}},
+                                      {DNNL_ARG_WEIGHTS, {primitive.b, engine(), b}},
+                                      {DNNL_ARG_DST, {primitive.c, engine(), c}}});
+    stream.wait();
+  } catch (const dnnl::error &) {
+    host::set_asynchronous_error(CUDA_ERROR_UNKNOWN);
+  }
+}
+
+size_t element_size(int type) { return type == CUDA_R_16BF ? 2 : 4; }
+
+}  // namespace
+
+EXPORT cublasStatus_t cublasCreate_v2(cublasHandle_t *handle) {
+  if (!handle) return CUBLAS_STATUS_INVALID_VALUE;
+  if (host::require_context()) return CUBLAS_STATUS_NOT_INITIALIZED;
+  auto *created = new Handle;
+  std::lock_guard lock(table_mutex);
+  handles.insert(created);
+  *handle = reinterpret_cast<cublasHandle_t>(created);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
+  std::lock_guard lock(table_mutex);
+  auto *found = reinterpret_cast<Handle *>(handle);
+  if (!handles.erase(found)) return CUBLAS_STATUS_NOT_INITIALIZED;
+  delete found;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT cublasStatus_t cublasGetVersion_v2(cublasHandle_t, int *version) {
+  if (!version) return CUBLAS_STATUS_INVALID_VALUE;
+  const dnnl_version_t *dnnl = dnnl_version();
+  *version = dnnl->major * 10000 + dnnl->minor * 100 + dnnl->patch;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT const char *cublasGetStatusString(cublasStatus_t status) {
+  switch (status) {
+    case CUBLAS_STATUS_SUCCESS:
+      return "the operation completed successfully";
+    case CUBLAS_STATUS_NOT_INITIALIZED:
+      return "the library was not initialized";
+    case CUBLAS_STATUS_INVALID_VALUE:
+      return "an unsupported value or parameter was passed to the function";
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+      return "the functionality requested is not supported";
+    default:
+      return "the program failed to execute";
+  }
+}
+
+EXPORT cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, CUstream stream) {
+  std::lock_guard lock(table_mutex);
+  auto *found = reinterpret_cast<Handle *>(handle);
+  if (!handles.count(found)) return CUBLAS_STATUS_NOT_INITIALIZED;
+  found->stream = stream;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
+    cublasHandle_t handle, cublasOperation_t a_operation, cublasOperation_t b_operation, int m,
+    int n, int k, const void *alpha, const void *a, cudaDataType a_type, int a_leading,
+    long long a_stride, const void *b, cudaDataType b_type, int b_leading, long long b_stride,
+    const void *beta, void *c, cudaDataType c_type, int c_leading, long long c_stride, int batch,
+    cublasComputeType_t compute, cublasGemmAlgo_t) {
+  CUstream stream_handle;
+  {
+    std::lock_guard lock(table_mutex);
+    auto *found = reinterpret_cast<Handle *>(handle);
+    if (!handles.count(found)) return CUBLAS_STATUS_NOT_INITIALIZED;
+    stream_handle = found->stream;
+  }
+  if (host::require_context()) return CUBLAS_STATUS_NOT_INITIALIZED;
+  host::Stream *stream = host::find_stream(stream_handle);
+  bool a_plain = a_operation == CUBLAS_OP_N, b_plain = b_operation == CUBLAS_OP_N;
+  if (!stream || m < 0 || n < 0 || k < 0 || batch < 0 || !alpha || !beta ||
+      a_leading < (a_plain ? m : k) || b_leading < (b_plain ? k : n) || c_leading < m) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  bool types_known = a_type == b_type && (a_type == CUDA_R_32F || a_type == CUDA_R_16BF) &&
+                     (c_type == CUDA_R_32F || c_type == CUDA_R_16BF);
+  if (!types_known || compute != CUBLAS_COMPUTE_32F || a_operation > 1 || b_operation > 1) {
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
+  if (m == 0 || n == 0 || batch == 0) return CUBLAS_STATUS_SUCCESS;
+  if (k == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
+  auto extent = [&](int leading, int columns, int rows, long long stride, size_t element) {
+    return (static_cast<size_t>(leading) * (static_cast<size_t>(columns) - 1) +
+            static_cast<size_t>(rows) +
+            static_cast<size_t>(stride) * (static_cast<size_t>(batch) - 1)) *
+           element;
+  };
+  auto readable = [&](const void *pointer, size_t bytes) {
+    return !host::check_range(reinterpret_cast<uintptr_t>(pointer), bytes);
+  };
+  if (!readable(a, extent(a_leading, a_plain ? k : m, a_plain ? m : k, a_stride,
+                          element_size(a_type))) ||
+      !readable(b, extent(b_leading, b_plain ? n : k, b_plain ? k : n, b_stride,
+                          element_size(b_type))) ||
+      !readable(c, extent(c_leading, n, m, c_stride, element_size(c_type)))) {
+    return CUBLAS_STATUS_EXECUTION_FAILED;
+  }
+  Product product;
+  memset(static_cast<void *>(&product), 0, sizeof product);  // padding takes part in the comparison
+  product.batch = batch;
+  product.rows = n;
+  product.columns = m;
+  product.inner = k;
+  // The row-major left factor is op(B) transposed, the right one op(A) transposed.
+  product.a_batch = b_stride;
+  product.a_row = b_plain ? b_leading : 1;
+  product.a_column = b_plain ? 1 : b_leading;
+  product.b_batch = a_stride;
+  product.b_row = a_plain ? a_leading : 1;
+  product.b_column = a_plain ? 1 : a_leading;
+  product.c_batch = c_stride;
+  product.c_row = c_leading;
+  product.input = a_type;
+  product.output = c_type;
+  product.alpha = *static_cast<const float *>(alpha);
+  product.beta = *static_cast<const float *>(beta);
+  stream->enqueue([product, a, b, c] {
+    execute(product, const_cast<void *>(b), const_cast<void *>(a), c);
+  });
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t a_operation,
+                                   cublasOperation_t b_operation, int m, int n, int k,
+                                   const void *alpha, const void *a, cudaDataType a_type,
+                                   int a_leading, const void *b, cudaDataType b_type, int b_leading,
+                                   const void *beta, void *c, cudaDataType c_type, int c_leading,
+                                   cublasComputeType_t compute, cublasGemmAlgo_t algorithm) {
+  return cublasGemmStridedBatchedEx(handle, a_operation, b_operation, m, n, k, alpha, a, a_type,
+                                    a_leading, 0, b, b_type, b_leading, 0, beta, c, c_type,
+                                    c_leading, 0, 1, compute, algorithm);
+}

@@ -1,0 +1,20 @@
+// Opens the host driver as the set of libraries that the layers above work with.
+
+import { cublasSymbols } from "../ffi/cublas_symbols.ts";
+import { driverSymbols } from "../ffi/driver_symbols.ts";
+import { type Libraries, openLibrary } from "../ffi/libraries.ts";
+import { nvrtcSymbols } from "../ffi/nvrtc_symbols.ts";
+import { buildHostDriver } from "./build.ts";
+
+/**
+ * Opens the host driver, building it first where needed.
+ *
+ * @param onBuild called before a build starts, which takes some seconds
+ * @returns the libraries, all three of them the host driver
+ */
+export async function openHost(onBuild?: () => void): Promise<Libraries> {
+  const { path, identity } = await buildHostDriver(onBuild);
+  const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols };
+  const library = openLibrary("the host driver", [path], symbols).symbols;
+  return { kind: "host", identity, driver: library, nvrtc: library, cublas: library };
+}
