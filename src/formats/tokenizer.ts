@@ -3,7 +3,7 @@
 // the rest is cut into pieces, a piece is encoded (and remembered), ids come back as bytes.
 // Chat templates and tokens put around a text (beginning, end) are not done here.
 
-import { bytePairEncode } from "./bpe.ts";
+import { bytePairEncode, joining, MAX_RANKS, MergeTable } from "./bpe.ts";
 import { GgufError, type GgufFile } from "./gguf.ts";
 import { type PreTokenizer, preTokenizers } from "./pretokenize.ts";
 
@@ -11,7 +11,6 @@ import { type PreTokenizer, preTokenizers } from "./pretokenize.ts";
 const NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6;
 
 const SPACE = "\u2581"; // "▁", SentencePiece's mark for a space
-const MAX_MERGES = 2 ** 20; // as far as `bytePairEncode` ranks
 const MAX_CACHED_PIECES = 1 << 16, MAX_CACHED_LENGTH = 64;
 
 const encoder = new TextEncoder();
@@ -87,6 +86,7 @@ export class Tokenizer {
     const tokens = file.strings("tokenizer.ggml.tokens");
     const types = file.optionalNumbers("tokenizer.ggml.token_type") ?? tokens.map(() => NORMAL);
     if (tokens.length === 0) throw new GgufError(file.path, "its vocabulary has no tokens");
+    requireAtMost(file, tokens, "tokens");
     requireLength(file, "tokenizer.ggml.token_type", types, tokens);
     if (model === "gpt2") return new Tokenizer(tokens, types, byteLevel(file, tokens));
     if (model === "llama") return new Tokenizer(tokens, types, sentencePiece(file, tokens, types));
@@ -171,6 +171,14 @@ function byteToken(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 }
 
+function requireAtMost(file: GgufFile, list: unknown[], what: string): void {
+  if (list.length <= MAX_RANKS) return;
+  throw new GgufError(
+    file.path,
+    `it has ${list.length} ${what}: at most ${MAX_RANKS} are supported`,
+  );
+}
+
 function requireLength(file: GgufFile, key: string, list: unknown[], tokens: string[]): void {
   if (list.length === tokens.length) return;
   throw new GgufError(
@@ -195,18 +203,24 @@ function byteLevel(file: GgufFile, tokens: string[]): Coding {
       `metadata key "tokenizer.ggml.add_space_prefix" is true, which is not supported for "gpt2"`,
     );
   }
-  const ids = new Map(tokens.map((token, id) => [token, id]));
-  const ranks = mergeRanks(file, ids);
-  const rank = (left: string, right: string) => ranks.get(`${left} ${right}`);
+  const ids = new Map<string, number>();
+  for (let id = 0; id < tokens.length; id++) ids.set(tokens[id], id);
+  const merges = readMerges(file, tokens, ids);
+  const join = (left: number, right: number) => merges.join(left, right);
+  const byteIds = byteNames.map((name) => ids.get(name) ?? -1);
   return {
     spacePrefix: false,
     encode: remembering(pre, (piece) => {
+      const bytes = encoder.encode(piece);
+      if (pre.wholePieces) {
+        const whole = ids.get(Array.from(bytes, (byte) => byteNames[byte]).join(""));
+        if (whole !== undefined) return [whole];
+      }
       // A byte that has no token is left out, as the references do.
-      const symbols = Array.from(encoder.encode(piece), (byte) => byteNames[byte])
-        .filter((symbol) => ids.has(symbol));
-      const whole = pre.wholePieces ? ids.get(symbols.join("")) : undefined;
-      if (whole !== undefined) return [whole];
-      return bytePairEncode(symbols, rank).map((symbol) => ids.get(symbol)!);
+      return bytePairEncode(
+        Array.from(bytes, (byte) => byteIds[byte]).filter((id) => id >= 0),
+        join,
+      );
     }),
     bytes(token) {
       const bytes = Array.from(token, (name) => namedBytes.get(name) ?? -1);
@@ -215,32 +229,39 @@ function byteLevel(file: GgufFile, tokens: string[]): Coding {
   };
 }
 
-// The rank of each merge by its text, "left right".
-function mergeRanks(file: GgufFile, ids: ReadonlyMap<string, number>): Map<string, number> {
+function readMerges(
+  file: GgufFile,
+  tokens: string[],
+  ids: ReadonlyMap<string, number>,
+): MergeTable {
   const merges = file.strings("tokenizer.ggml.merges");
-  if (merges.length > MAX_MERGES) {
-    throw new GgufError(
-      file.path,
-      `it has ${merges.length} merges: at most ${MAX_MERGES} are supported`,
-    );
-  }
-  const ranks = new Map<string, number>();
-  for (let i = 0; i < merges.length; i++) {
-    const merge = merges[i], cut = merge.indexOf(" ", 1);
+  requireAtMost(file, merges, "merges");
+  const table = new MergeTable(merges.length);
+  let id: number | undefined = 0;
+  for (let rank = 0; rank < merges.length; rank++) {
+    const merge = merges[rank], cut = merge.indexOf(" ", 1);
     const left = merge.slice(0, cut), right = merge.slice(cut + 1);
-    for (const token of cut < 0 ? [merge] : [left, right, left + right]) {
-      if (cut > 0 && ids.has(token)) continue;
+    const leftId = ids.get(left), rightId = ids.get(right);
+    // The token made is nearly always the one after the last merge's: no need to look it up.
+    const following: string = tokens[id! + 1] ?? "";
+    if (
+      following.length === merge.length - 1 && following.startsWith(left) &&
+      following.endsWith(right)
+    ) id = id! + 1;
+    else id = ids.get(left + right);
+    if (cut < 0 || leftId === undefined || rightId === undefined || id === undefined) {
+      const missing = leftId === undefined ? left : rightId === undefined ? right : left + right;
       throw new GgufError(
         file.path,
-        `merge ${i}, ${JSON.stringify(merge)}, ` +
+        `merge ${rank}, ${JSON.stringify(merge)}, ` +
           (cut < 0
             ? "must be two tokens with a space between"
-            : `needs ${JSON.stringify(token)}, which is not in the vocabulary`),
+            : `needs the token ${JSON.stringify(missing)}, which is not in the vocabulary`),
       );
     }
-    ranks.set(merge, i);
+    table.add(leftId, rightId, rank, id);
   }
-  return ranks;
+  return table;
 }
 
 // Encodes a text piece by piece, each piece once.
@@ -277,17 +298,16 @@ function sentencePiece(file: GgufFile, tokens: string[], types: number[]): Codin
       [rank, score],
     ) => [score, rank]),
   );
-  const ids = new Map<string, number>(), ranks = new Map<string, number>();
-  const byteIds = new Map<string, number>();
+  const joins = new Map<string, number>(), ids = new Map<string, number>();
   tokens.forEach((token, id) => {
-    if (types[id] === BYTE) byteIds.set(token, id);
     if (types[id] === NORMAL || types[id] === USER_DEFINED || types[id] === UNUSED) {
+      joins.set(token, joining(order.get(scores[id])!, id));
       ids.set(token, id);
-      ranks.set(token, order.get(scores[id])!);
-    }
+    } else if (types[id] === BYTE) ids.set(token, id);
   });
-  for (let byte = 0; byte < 256; byte++) {
-    if (byteIds.has(byteToken(byte))) continue;
+  const byteIds = Array.from({ length: 256 }, (_, byte) => {
+    const id = ids.get(byteToken(byte));
+    if (id !== undefined && types[id] === BYTE) return id;
     throw new GgufError(
       file.path,
       `its vocabulary has no token "${
@@ -295,15 +315,20 @@ function sentencePiece(file: GgufFile, tokens: string[], types: number[]): Codin
       }": only SentencePiece vocabularies with all ` +
         "256 byte tokens are supported",
     );
-  }
-  const rank = (left: string, right: string) => ranks.get(left + right);
+  });
+  // A character that is no token has the id `size + code point` until all joins are made.
+  const size = tokens.length;
+  const text = (id: number) => id < size ? tokens[id] : String.fromCodePoint(id - size);
+  const join = (left: number, right: number) => joins.get(text(left) + text(right)) ?? -1;
   return {
     spacePrefix,
     encode(text) {
-      const symbols = Array.from((spacePrefix ? " " + text : text).replaceAll(" ", SPACE));
-      return bytePairEncode(symbols, rank).flatMap((symbol) =>
-        ids.get(symbol) ??
-          Array.from(encoder.encode(symbol), (byte) => byteIds.get(byteToken(byte))!)
+      const marked = (spacePrefix ? " " + text : text).replaceAll(" ", SPACE);
+      const symbols = Array.from(marked, (char) => ids.get(char) ?? size + char.codePointAt(0)!);
+      return bytePairEncode(symbols, join).flatMap((id) =>
+        id < size
+          ? id
+          : Array.from(encoder.encode(String.fromCodePoint(id - size)), (byte) => byteIds[byte])
       );
     },
     bytes(token, type) {
