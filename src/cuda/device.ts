@@ -45,7 +45,7 @@ export class Device {
   /** The cuBLAS handle, for the files of this folder. */
   readonly blas: number;
   #architecture: string;
-  #event: number;
+  #idleEvents: number[] = [];
   #kernels = new Map<string, Kernel>();
   #liveBytes = 0;
   #peakBytes = 0;
@@ -84,9 +84,6 @@ export class Device {
     const NON_BLOCKING = 1;
     this.check("cuStreamCreate", driver.cuStreamCreate(out.buffer, NON_BLOCKING));
     this.stream = out.size;
-    const DISABLE_TIMING = 2;
-    this.check("cuEventCreate", driver.cuEventCreate(out.buffer, DISABLE_TIMING));
-    this.#event = out.size;
     this.checkBlas("cublasCreate_v2", libraries.cublas.cublasCreate_v2(out.buffer));
     this.blas = out.size;
     this.checkBlas(
@@ -252,21 +249,38 @@ export class Device {
     this.check("cuStreamSynchronize", this.libraries.driver.cuStreamSynchronize(this.stream));
   }
 
-  /**
-   * Waits until all work queued so far is done, letting other tasks (and signals) through. It polls on
-   * this thread, since a call on another thread would have no current context.
-   */
+  /** Waits until all work queued so far is done, letting other tasks (and signals) through. */
   async synchronize(): Promise<void> {
+    await this.mark().reached();
+  }
+
+  /**
+   * Marks this point of the stream. `reached()` waits until the work before it is done; it polls on this
+   * thread, since a call on another thread would have no current context.
+   */
+  mark(): { reached(): Promise<void> } {
     const { driver } = this.libraries;
-    const NOT_READY = 600;
-    this.check("cuEventRecord", driver.cuEventRecord(this.#event, this.stream));
-    for (let polls = 0;; polls++) {
-      const status = driver.cuEventQuery(this.#event);
-      if (status !== NOT_READY) {
-        this.check("cuEventQuery", status);
-        return;
-      }
-      await new Promise((resolve) => setTimeout(resolve, polls < 4 ? 0 : 1));
+    let event = this.#idleEvents.pop();
+    if (event === undefined) {
+      const DISABLE_TIMING = 2;
+      this.check("cuEventCreate", driver.cuEventCreate(this.#out.buffer, DISABLE_TIMING));
+      event = this.#out.size;
     }
+    this.check("cuEventRecord", driver.cuEventRecord(event, this.stream));
+    return {
+      reached: async () => {
+        const NOT_READY = 600;
+        for (let polls = 0; event !== undefined; polls++) {
+          const status = driver.cuEventQuery(event);
+          if (status !== NOT_READY) {
+            this.#idleEvents.push(event);
+            event = undefined;
+            this.check("cuEventQuery", status);
+          } else {
+            await new Promise((resolve) => setTimeout(resolve, polls < 4 ? 0 : 1));
+          }
+        }
+      },
+    };
   }
 }

@@ -39,10 +39,10 @@ export class Kernel {
     this.signature = signature;
   }
 
-  /** Number of blocks that {@linkcode overElements} starts, for kernels that keep a value a block. */
-  static blocksForElements(device: Device, count: number): number {
+  /** Number of warps that {@linkcode overElements} starts, for kernels that keep a value a warp. */
+  static warpsForElements(device: Device, count: number): number {
     const threads = Math.min(THREADS, device.maxThreadsPerBlock);
-    return Kernel.#blocks(device, Math.ceil(count / threads));
+    return Kernel.#blocks(device, Math.ceil(count / threads)) * threads / device.warpSize;
   }
 
   static #blocks(device: Device, wanted: number): number {
@@ -52,7 +52,7 @@ export class Kernel {
   /** Launches over `count` elements: the kernel walks them with `span_begin`, `span_end`, `span_step`. */
   overElements(count: number, ...args: number[]): void {
     const threads = Math.min(THREADS, this.#device.maxThreadsPerBlock);
-    this.launch(Kernel.blocksForElements(this.#device, count), threads, args);
+    this.launch(Kernel.#blocks(this.#device, Math.ceil(count / threads)), threads, args);
   }
 
   /** Launches with a warp a row: the kernel walks `rows` with `warp_id` and `warp_count`. */

@@ -96,7 +96,7 @@ __device__ __forceinline__ float fast_exp(float x) {
   float clamped = x < -104.0f ? -104.0f : x;
   clamped = clamped > 89.0f ? 89.0f : clamped;
   float scaled = clamped * 1.44269504f;
-  float n = static_cast<float>(static_cast<int>(scaled + (scaled < 0 ? -0.5f : 0.5f)));
+  float n = rintf(scaled);
   float r = clamped - n * 0.693145752f;
   r = r - n * 1.42860677e-6f;
   float p = 1.98412698e-4f;

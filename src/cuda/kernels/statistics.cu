@@ -1,34 +1,33 @@
-// Statistics of |x| that find outliers: mean, exact median, the largest values, everything over a
-// threshold, and maxima by row and by column. The bits of |x| order as its values do, so the median and
-// the k-th largest value are found by counting leading bits: 11, then 11, then 10.
+// Statistics of |x| that find outliers: mean, exact median, the k largest values, how many lie over a
+// threshold, and maxima by row and by column. The bits of |x| order as its values do, so the values of
+// two ranks (the median and the k-th largest) are found by counting leading bits: 11, then 11, then 9.
 #include "prelude.cuh"
 
 constexpr int BINS = 2048;
 
-// What one tensor's passes leave behind; `Selection` in src/outliers/statistics.ts reads it.
+// What the passes over one tensor leave behind, all in 32 bits; src/outliers/magnitudes.ts reads it.
 struct selection {
-  unsigned median_bits;     // leading bits of the median found so far, at their place in the word
-  unsigned median_rank;     // rank of the median among the values that share them, 0-based
-  unsigned threshold_bits;  // values with at least these bits are collected
-  unsigned collected;       // how many were found; may exceed the capacity of the list
-  unsigned over;            // how many have |x| > tau · mean
-  float mean;
-  float limit;  // tau · mean
-  float maximum;
+  unsigned bits[2];  // leading bits found so far of the lower median and of the k-th largest |x|
+  unsigned rank[2];  // their ranks, from the smallest, among the values that share those bits
+  unsigned greater;  // how many exceed the k-th largest: fewer than k
+  unsigned ties;     // how many equal it
+  unsigned over;     // how many have |x| > limit
+  float limit;       // tau · mean|x|
+  float mean;        // mean|x|
 };
 
 __device__ __forceinline__ unsigned magnitude(float value) {
   return __float_as_uint(value) & 0x7fffffffu;
 }
 
-__device__ __forceinline__ void clear_block_bins(unsigned *bins) {
-  for (int i = threadIdx.x; i < BINS; i += blockDim.x) bins[i] = 0;
+__device__ __forceinline__ void clear_bins(unsigned *bins, int count) {
+  for (int i = threadIdx.x; i < count; i += blockDim.x) bins[i] = 0;
   __syncthreads();
 }
 
-__device__ __forceinline__ void add_block_bins(unsigned *total, const unsigned *bins) {
+__device__ __forceinline__ void add_bins(unsigned *total, const unsigned *bins, int count) {
   __syncthreads();
-  for (int i = threadIdx.x; i < BINS; i += blockDim.x) {
+  for (int i = threadIdx.x; i < count; i += blockDim.x) {
     if (bins[i]) atomicAdd(total + i, bins[i]);
   }
 }
@@ -37,13 +36,12 @@ __device__ __forceinline__ void add_block_bins(unsigned *total, const unsigned *
 // millions of values keeps its digits. bins [2048], zeroed; sums [warps].
 extern "C" __global__ void magnitude_histogram(unsigned *bins, double *sums, const float *x,
                                                long long count) {
-  __shared__ unsigned block_bins[BINS];
-  clear_block_bins(block_bins);
-  unsigned *local = block_bins;
+  __shared__ unsigned block_bins[2 * BINS];
+  clear_bins(block_bins, 2 * BINS);
+  // Two tables in turn: equal neighbours would wait for each other's counter.
+  unsigned *even = block_bins, *odd = block_bins + BINS;
   double sum = 0;
   if (WARP == 1) {
-    // Two tables in turn: equal neighbours would wait for each other's counter.
-    unsigned second[BINS] = {};
     long long i = span_begin(count), end = span_end(count);
     while (i < end) {
       long long stop = i + 1024 < end ? i + 1024 : end;
@@ -51,101 +49,140 @@ extern "C" __global__ void magnitude_histogram(unsigned *bins, double *sums, con
       for (long long j = i; j < stop; j++) partial += absolute(x[j]);
       sum += static_cast<double>(partial);
       for (; i + 2 <= stop; i += 2) {
-        local[magnitude(x[i]) >> 20]++;
-        second[magnitude(x[i + 1]) >> 20]++;
+        even[magnitude(x[i]) >> 20]++;
+        odd[magnitude(x[i + 1]) >> 20]++;
       }
-      for (; i < stop; i++) local[magnitude(x[i]) >> 20]++;
+      for (; i < stop; i++) even[magnitude(x[i]) >> 20]++;
     }
-    for (int bin = 0; bin < BINS; bin++) local[bin] += second[bin];
   } else {
     for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
       unsigned bits = magnitude(x[i]);
       sum += static_cast<double>(__uint_as_float(bits));
-      block_add(local + (bits >> 20), 1);
+      block_add((lane() % 2 ? odd : even) + (bits >> 20), 1);
     }
     sum = warp_sum(sum);
   }
-  add_block_bins(bins, block_bins);
+  __syncthreads();
+  for (int i = threadIdx.x; i < BINS; i += blockDim.x) even[i] += odd[i];
+  add_bins(bins, even, BINS);
   if (lane() == 0) sums[warp_id()] = sum;
 }
 
-// One warp's lane 0 reads the histogram: in which bin the lower median lies, from which bin on at least
-// `top` values lie, and the mean. threshold = the lower of that bin's edge and tau · mean.
-extern "C" __global__ void magnitude_select(selection *result, const unsigned *bins,
-                                            const double *sums, int warps, long long count, int top,
-                                            float tau) {
-  if (threadIdx.x != 0) return;
-  double sum = 0;
-  for (int i = 0; i < warps; i++) sum += sums[i];
-  result->mean = static_cast<float>(sum / static_cast<double>(count));
-  result->limit = tau * result->mean;
-  long long rank = (count - 1) / 2, below = 0;
-  int bin = 0;
-  while (below + bins[bin] <= rank) below += bins[bin++];
-  result->median_bits = static_cast<unsigned>(bin) << 20;
-  result->median_rank = static_cast<unsigned>(rank - below);
-  long long above = 0;
-  int edge = BINS;
-  while (edge > 0 && above < top) above += bins[--edge];
-  unsigned threshold = static_cast<unsigned>(edge) << 20;
-  unsigned limit = magnitude(result->limit);
-  result->threshold_bits = threshold < limit ? threshold : limit;
+// Finds the bins of both ranks and the mean. One block; bins [2 · 2048] are zero afterwards.
+extern "C" __global__ void magnitude_begin(selection *result, unsigned *bins, const double *sums,
+                                           int warps, long long count, int top, float tau) {
+  if (threadIdx.x == 0) {
+    double sum = 0;
+    for (int i = 0; i < warps; i++) sum += sums[i];
+    result->mean = static_cast<float>(sum / static_cast<double>(count));
+    result->limit = tau * result->mean;
+    result->greater = result->ties = result->over = 0;
+    long long ranks[2] = {(count - 1) / 2, count > top ? count - top : 0};
+    for (int which = 0; which < 2; which++) {
+      long long below = 0;
+      int bin = 0;
+      while (bin < BINS - 1 && below + bins[bin] <= ranks[which]) below += bins[bin++];
+      result->bits[which] = static_cast<unsigned>(bin) << 20;
+      result->rank[which] = static_cast<unsigned>(ranks[which] - below);
+    }
+  }
+  __syncthreads();
+  clear_bins(bins, 2 * BINS);
 }
 
-// Counts the next `width` bits (11, then 10) of the values that share the median's bits so far, and on
-// the first call (`collect`) lists what reaches the threshold: pairs of index and bits of x, in no
-// particular order.
-extern "C" __global__ void magnitude_refine(unsigned *bins, selection *result, unsigned *list,
-                                            int capacity, const float *x, long long count,
-                                            int shift, int width, int collect) {
-  __shared__ unsigned block_bins[BINS];
-  clear_block_bins(block_bins);
+// Counts the next `width` bits of the values that share each rank's bits so far. bins [2][2048].
+extern "C" __global__ void magnitude_refine(unsigned *bins, const selection *result, const float *x,
+                                            long long count, int shift, int width) {
+  __shared__ unsigned block_bins[2 * BINS];
+  clear_bins(block_bins, 2 * BINS);
   unsigned *local = block_bins;
-  unsigned prefix = result->median_bits >> (shift + width), mask = (1u << width) - 1;
-  unsigned threshold = collect ? result->threshold_bits : 0xffffffffu, limit = magnitude(result->limit);
+  int known = shift + width;
+  unsigned first = result->bits[0] >> known, second = result->bits[1] >> known;
+  unsigned mask = (1u << width) - 1;
+  auto visit = [&](unsigned bits) {
+    if (bits >> known == first) block_add(local + (bits >> shift & mask), 1);
+    if (bits >> known == second) block_add(local + BINS + (bits >> shift & mask), 1);
+  };
+  if (WARP == 1) {
+    // Few values are of interest: look at 32 at once, and one by one only where there is something.
+    long long i = span_begin(count), end = span_end(count);
+    for (; i + 32 <= end; i += 32) {
+      unsigned interesting = 0;
+      for (int j = 0; j < 32; j++) {
+        unsigned leading = magnitude(x[i + j]) >> known;
+        interesting |= (leading == first) | (leading == second);
+      }
+      if (interesting) {
+        for (int j = 0; j < 32; j++) visit(magnitude(x[i + j]));
+      }
+    }
+    for (; i < end; i++) visit(magnitude(x[i]));
+  } else {
+    for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
+      visit(magnitude(x[i]));
+    }
+  }
+  add_bins(bins, block_bins, 2 * BINS);
+}
+
+// Adds the bits that `magnitude_refine` counted to both ranks' values, and empties the bins. One block.
+extern "C" __global__ void magnitude_narrow(selection *result, unsigned *bins, int shift) {
+  if (threadIdx.x == 0) {
+    for (int which = 0; which < 2; which++) {
+      const unsigned *counts = bins + which * BINS;
+      unsigned rank = result->rank[which];
+      int bin = 0;
+      while (bin < BINS - 1 && counts[bin] <= rank) rank -= counts[bin++];
+      result->bits[which] |= static_cast<unsigned>(bin) << shift;
+      result->rank[which] = rank;
+    }
+  }
+  __syncthreads();
+  clear_bins(bins, 2 * BINS);
+}
+
+// Lists the largest values as pairs of index and bits of x, in no particular order: those that exceed
+// the k-th largest in the first k places, those that equal it after them, as many as fit. Counts what
+// exceeds the limit. list [capacity][2], capacity >= top.
+extern "C" __global__ void magnitude_collect(selection *result, unsigned *list, const float *x,
+                                             long long count, int top, int capacity) {
+  unsigned threshold = result->bits[1], limit = magnitude(result->limit);
+  unsigned over = 0;
   auto visit = [&](long long i) {
     unsigned bits = magnitude(x[i]);
-    if (bits >> (shift + width) == prefix) block_add(local + (bits >> shift & mask), 1);
-    if (bits >= threshold) {
-      unsigned slot = atomicAdd(&result->collected, 1u);
-      if (slot < static_cast<unsigned>(capacity)) {
-        list[2 * slot] = static_cast<unsigned>(i);
-        list[2 * slot + 1] = __float_as_uint(x[i]);
-      }
-      if (bits > limit) atomicAdd(&result->over, 1u);
+    if (bits < threshold) return;
+    unsigned slot = bits > threshold ? atomicAdd(&result->greater, 1u)
+                                     : static_cast<unsigned>(top) + atomicAdd(&result->ties, 1u);
+    if (slot < static_cast<unsigned>(capacity)) {
+      list[2 * slot] = static_cast<unsigned>(i);
+      list[2 * slot + 1] = __float_as_uint(x[i]);
     }
   };
   if (WARP == 1) {
-    // Few values are of interest: look at 64 at once, and one by one only where there is something.
     long long i = span_begin(count), end = span_end(count);
-    for (; i + 64 <= end; i += 64) {
+    for (; i + 32 <= end; i += 32) {
       unsigned interesting = 0;
-      for (int j = 0; j < 64; j++) {
+      for (int j = 0; j < 32; j++) {
         unsigned bits = magnitude(x[i + j]);
-        interesting |= (bits >> (shift + width) == prefix) | (bits >= threshold);
+        interesting |= bits >= threshold;
+        over += bits > limit;
       }
       if (interesting) {
-        for (int j = 0; j < 64; j++) visit(i + j);
+        for (int j = 0; j < 32; j++) visit(i + j);
       }
     }
-    for (; i < end; i++) visit(i);
+    for (; i < end; i++) {
+      over += magnitude(x[i]) > limit;
+      visit(i);
+    }
   } else {
-    for (long long i = span_begin(count); i < span_end(count); i += span_step()) visit(i);
+    for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
+      over += magnitude(x[i]) > limit;
+      visit(i);
+    }
+    over = warp_sum(over);
   }
-  add_block_bins(bins, block_bins);
-}
-
-// Adds the bits that `magnitude_refine` counted to the median, and empties the bins.
-extern "C" __global__ void magnitude_narrow(selection *result, unsigned *bins, int shift) {
-  if (threadIdx.x == 0) {
-    unsigned rank = result->median_rank;
-    int bin = 0;
-    while (bin < BINS - 1 && bins[bin] <= rank) rank -= bins[bin++];
-    result->median_bits |= static_cast<unsigned>(bin) << shift;
-    result->median_rank = rank;
-  }
-  __syncthreads();
-  for (int i = threadIdx.x; i < BINS; i += blockDim.x) bins[i] = 0;
+  if (over && lane() == 0) atomicAdd(&result->over, over);
 }
 
 // maxima[row] = max|x| and means[row] = mean|x| of x [rows, columns].

@@ -1,0 +1,85 @@
+// Rotary positions: each pair of features (i, i + d/2) of a query or key turns by position · θ_i.
+
+import type { Device } from "../cuda/device.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import type { Heads } from "./attention/softmax_attention.ts";
+
+/** Cosines and sines of every position and pair. */
+export class RotaryTable implements Disposable {
+  /** [T, d/2] */
+  readonly cosine: Tensor<"float32", 2>;
+  /** [T, d/2] */
+  readonly sine: Tensor<"float32", 2>;
+
+  /**
+   * @param tokens T
+   * @param dimension d
+   * @param base the base of θ_i = base^(-2i/d)
+   * @param factors [d/2]: what each θ_i is divided by, for models with stretched contexts
+   */
+  constructor(
+    device: Device,
+    tokens: number,
+    dimension: number,
+    base: number,
+    factors?: ArrayLike<number>,
+  ) {
+    const half = dimension / 2;
+    const cosine = new Float32Array(tokens * half);
+    const sine = new Float32Array(tokens * half);
+    for (let i = 0; i < half; i++) {
+      // Rounded to float32 at each step, as the models' own training code does.
+      const theta = Math.fround(
+        Math.fround(1 / Math.fround(base ** Math.fround(2 * i / dimension))) / (factors?.[i] ?? 1),
+      );
+      for (let t = 0; t < tokens; t++) {
+        const angle = Math.fround(t * theta);
+        cosine[t * half + i] = Math.cos(angle);
+        sine[t * half + i] = Math.sin(angle);
+      }
+    }
+    this.cosine = Tensor.from<"float32", 2>(device, "float32", [tokens, half], cosine);
+    this.sine = Tensor.from<"float32", 2>(device, "float32", [tokens, half], sine);
+  }
+
+  /** Frees the tables. */
+  [Symbol.dispose](): void {
+    this.cosine.dispose();
+    this.sine.dispose();
+  }
+}
+
+/**
+ * Splits the fused projection into heads and rotates queries and keys.
+ *
+ * @param qkv [T, (n + 2·kv)·d]
+ * @param dtype type of the result, for the products of attention
+ */
+export function splitHeadsRotary(
+  qkv: Tensor<"float32", 2>,
+  table: RotaryTable,
+  heads: number,
+  keyValueHeads: number,
+  dtype: "float32" | "bfloat16",
+): Heads {
+  const { device } = qkv;
+  const [tokens, width] = qkv.shape;
+  const d = width / (heads + 2 * keyValueHeads);
+  const q = Tensor.empty<"float32" | "bfloat16", 3>(device, dtype, [heads, tokens, d]);
+  const k = Tensor.empty<"float32" | "bfloat16", 3>(device, dtype, [keyValueHeads, tokens, d]);
+  const v = Tensor.empty<"float32" | "bfloat16", 3>(device, dtype, [keyValueHeads, tokens, d]);
+  device.kernel(`split_heads_rotary_${dtype}`).overRows(
+    tokens * (heads + 2 * keyValueHeads),
+    q.pointer,
+    k.pointer,
+    v.pointer,
+    qkv.pointer,
+    table.cosine.pointer,
+    table.sine.pointer,
+    tokens,
+    heads,
+    keyValueHeads,
+    d,
+  );
+  return { q, k, v };
+}

@@ -1,0 +1,191 @@
+// Statistics of |x| of a tensor, computed on its device: what every detector starts from. Only results
+// of a few kilobytes are read back, and only when asked, so that the device never waits for the reader.
+
+import { Kernel } from "../cuda/kernel.ts";
+import { Tensor } from "../tensor/tensor.ts";
+
+const BINS = 2048;
+/** Places of the list of largest values: `LISTED` that exceed the last, the rest for its equals. */
+const CAPACITY = 1024;
+/** How many of the largest values are found. */
+export const LISTED = 256;
+
+/** An entry of a matrix. */
+export interface Entry {
+  /** The signed value. */
+  value: number;
+  /** Row index. */
+  row: number;
+  /** Column index. */
+  column: number;
+}
+
+/** Statistics of |x| over all entries of a matrix. */
+export interface Magnitudes {
+  /** mean|x| */
+  mean: number;
+  /** Lower median of |x|. */
+  median: number;
+  /** How many entries have |x| > τ · mean|x|. */
+  over: number;
+  /** The largest entries by |x|, descending, equal ones in row-major order; {@linkcode LISTED} at most. */
+  largest: Entry[];
+}
+
+/** max|x| and mean|x| along one axis. */
+export interface AxisMagnitudes {
+  /** max|x| of each row or column. */
+  maxima: Float32Array;
+  /** mean|x| of each row or column. */
+  means: Float32Array;
+}
+
+/** Results on their way: read once the device is done with them. */
+export interface Pending<T> extends Disposable {
+  /** Reads the results and frees their memory on the device. */
+  read(): Promise<T>;
+}
+
+/**
+ * Queues the statistics of |x| over all entries of x.
+ *
+ * @param x [rows, columns], at most 2³² entries
+ * @param tau τ; entries with |x| > τ · mean|x| are counted
+ */
+export function magnitudes(
+  x: Tensor<"float32", 2>,
+  tau: number,
+): Pending<Magnitudes> {
+  const { device } = x;
+  const [, columns] = x.shape;
+  const count = x.size;
+  if (count === 0 || count > 2 ** 32) {
+    throw new RangeError(`Cannot take statistics of ${count} entries: need 1 to 2^32`);
+  }
+  const warps = Kernel.warpsForElements(device, count);
+  const selection = Tensor.empty<"uint32", 1>(device, "uint32", [9]);
+  const list = Tensor.empty<"uint32", 2>(device, "uint32", [CAPACITY, 2]);
+  using bins = Tensor.zeros<"uint32", 2>(device, "uint32", [2, BINS]);
+  using sums = Tensor.empty<"float64", 1>(device, "float64", [warps]);
+  device.kernel("magnitude_histogram")
+    .overElements(count, bins.pointer, sums.pointer, x.pointer, count);
+  device.kernel("magnitude_begin")
+    .once(selection.pointer, bins.pointer, sums.pointer, warps, count, LISTED, tau);
+  for (const [shift, width] of [[9, 11], [0, 9]] as const) {
+    device.kernel("magnitude_refine")
+      .overElements(count, bins.pointer, selection.pointer, x.pointer, count, shift, width);
+    device.kernel("magnitude_narrow").once(selection.pointer, bins.pointer, shift);
+  }
+  device.kernel("magnitude_collect")
+    .overElements(count, selection.pointer, list.pointer, x.pointer, count, LISTED, CAPACITY);
+
+  const dispose = () => {
+    selection.dispose();
+    list.dispose();
+  };
+  return {
+    [Symbol.dispose]: dispose,
+    async read() {
+      const integers = await selection.data();
+      const floats = new Float32Array(integers.buffer);
+      const pairs = await list.data();
+      const values = new Float32Array(pairs.buffer);
+      dispose();
+      const [medianBits, , , , greater, ties, over] = integers;
+      const slots = [
+        ...Array(Math.min(greater!, LISTED)).keys(),
+        ...Array(Math.min(ties!, CAPACITY - LISTED)).keys().map((slot) => LISTED + slot),
+      ];
+      const largest = slots
+        .map((slot) => ({ index: pairs[2 * slot]!, value: values[2 * slot + 1]! }))
+        .sort((a, b) => Math.abs(b.value) - Math.abs(a.value) || a.index - b.index)
+        .slice(0, LISTED)
+        .map(({ index, value }) => ({
+          value,
+          row: Math.floor(index / columns),
+          column: index % columns,
+        }));
+      const median = new Float32Array(new Uint32Array([medianBits!]).buffer)[0]!;
+      return { mean: floats[8]!, median, over: over!, largest };
+    },
+  };
+}
+
+/** Queues max|x| and mean|x| of each row of x [rows, columns]; `means` stays on the device until read. */
+export function rowMagnitudes(
+  x: Tensor<"float32", 2>,
+): Pending<AxisMagnitudes> & { means: Tensor<"float32", 1> } {
+  const { device } = x;
+  const [rows, columns] = x.shape;
+  const maxima = Tensor.empty<"float32", 1>(device, "float32", [rows]);
+  const means = Tensor.empty<"float32", 1>(device, "float32", [rows]);
+  device.kernel("row_magnitudes")
+    .overRows(rows, maxima.pointer, means.pointer, x.pointer, rows, columns);
+  const dispose = () => {
+    maxima.dispose();
+    means.dispose();
+  };
+  return {
+    means,
+    [Symbol.dispose]: dispose,
+    async read() {
+      const result = { maxima: await maxima.data(), means: await means.data() };
+      dispose();
+      return result;
+    },
+  };
+}
+
+/** Queues max|x|, mean|x| and the first row of the maximum, of each column of x [rows, columns]. */
+export function columnMagnitudes(
+  x: Tensor<"float32", 2>,
+): Pending<AxisMagnitudes & { rows: Int32Array }> {
+  const { device } = x;
+  const [rows, columns] = x.shape;
+  const maxima = Tensor.empty<"float32", 1>(device, "float32", [columns]);
+  const means = Tensor.empty<"float32", 1>(device, "float32", [columns]);
+  const rowsOf = Tensor.empty<"int32", 1>(device, "int32", [columns]);
+  device.kernel("column_magnitudes").overRows(
+    Math.ceil(columns / 32),
+    maxima.pointer,
+    rowsOf.pointer,
+    means.pointer,
+    x.pointer,
+    rows,
+    columns,
+  );
+  const dispose = () => {
+    maxima.dispose();
+    means.dispose();
+    rowsOf.dispose();
+  };
+  return {
+    [Symbol.dispose]: dispose,
+    async read() {
+      const result = {
+        maxima: await maxima.data(),
+        means: await means.data(),
+        rows: await rowsOf.data(),
+      };
+      dispose();
+      return result;
+    },
+  };
+}
+
+/**
+ * x with each entry divided by mean|x| of its row, so that a weight's ratio is an entry's size.
+ *
+ * @param x [rows, columns]
+ * @param means [rows]
+ */
+export function rowRatios(
+  x: Tensor<"float32", 2>,
+  means: Tensor<"float32", 1>,
+): Tensor<"float32", 2> {
+  const [rows, columns] = x.shape;
+  const y = Tensor.empty<"float32", 2>(x.device, "float32", x.shape);
+  x.device.kernel("row_ratios")
+    .overRows(rows, y.pointer, x.pointer, means.pointer, rows, columns);
+  return y;
+}
