@@ -67,12 +67,6 @@ class Flags {
   isKnown(name: string): boolean {
     return this.booleans.has(name) || this.strings.has(name) || this.#names.has(name);
   }
-
-  /** What the text of a flag's value means. */
-  convert(name: string, text: string): unknown {
-    if (this.booleans.has(name)) return text !== "false";
-    return !this.strings.has(name) && NUMBER.test(text) ? Number(text) : text;
-  }
 }
 
 /**
@@ -88,8 +82,13 @@ export function parseArgs<
   const positional: (string | number)[] = [];
   const result: Record<string, unknown> = { _: positional };
 
-  function set(name: string, value: unknown, argument: string): void {
-    if (!flags.isKnown(name) && options.unknown?.(argument, name, value) === false) return;
+  function set(name: string, given: string | boolean, argument: string): void {
+    if (!flags.isKnown(name) && options.unknown?.(argument, name, given) === false) return;
+    let value: string | number | boolean = given;
+    if (typeof given === "string") {
+      if (flags.booleans.has(name)) value = given !== "false";
+      else if (!flags.strings.has(name) && NUMBER.test(given)) value = Number(given);
+    }
     for (const each of flags.namesOf(name)) {
       const before = result[each];
       if (!flags.collected.has(each)) result[each] = value;
@@ -111,7 +110,7 @@ export function parseArgs<
       : next !== undefined && next !== "" && !next.startsWith("-");
     if (takesNext) {
       i++;
-      set(name, flags.convert(name, next), argument);
+      set(name, next, argument);
     } else set(name, flags.strings.has(name) ? "" : true, argument);
   }
 
@@ -121,7 +120,7 @@ export function parseArgs<
       const [name, rest] = [argument[at], argument.slice(at + 1)];
       if (rest === "") setFromNext(name, argument);
       else if (/^\W/.test(rest) || /\d$/.test(rest)) { // the rest is its value
-        set(name, flags.convert(name, rest.replace(/^=/, "")), argument);
+        set(name, rest.replace(/^=/, ""), argument);
         return;
       } else set(name, flags.strings.has(name) ? "" : true, argument);
     }
@@ -131,7 +130,7 @@ export function parseArgs<
     const argument = read[i];
     const [, name, value] = argument.match(/^--([^=]+)(?:=([^]*))?$/) ?? [];
     if (name !== undefined) {
-      if (value !== undefined) set(name, flags.convert(name, value), argument);
+      if (value !== undefined) set(name, value, argument);
       else if (name.startsWith("no-") && flags.negatable.has(name.slice(3))) {
         set(name.slice(3), false, argument);
       } else setFromNext(name, argument);
