@@ -1,5 +1,5 @@
 // What modules import, as Deno's own parser sees it: static, dynamic, type-only and text imports and
-// re-exports, each with where its specifier stands. It reads `deno info`, so nothing is executed.
+// re-exports. It reads `deno info`, so nothing is executed.
 
 import { toFileUrl } from "./project.ts";
 
@@ -11,19 +11,10 @@ export interface Import {
   target: string | undefined;
   /** The kind that `with { type }` names, such as `"text"`. */
   kind: string | undefined;
-  /** Where the specifier with its quotes stands: 0-based line and character. */
-  span: { start: Position; end: Position };
-}
-
-interface Position {
-  line: number;
-  character: number;
 }
 
 interface Resolution {
   specifier?: string;
-  error?: string;
-  span: Import["span"];
 }
 
 interface Graph {
@@ -57,7 +48,7 @@ export async function readImports(files: string[], config: string): Promise<Map<
         dependencies.flatMap(({ specifier, code, type, assertionType }) => {
           const found = code ?? type;
           if (found === undefined) return [];
-          return [{ specifier, target: found.specifier, kind: assertionType, span: found.span }];
+          return [{ specifier, target: found.specifier, kind: assertionType }];
         }),
       );
     }
