@@ -1,0 +1,320 @@
+// Holds the rules of this repository's house: imports point one way, the published module reaches only
+// `src/`, files are small, named in snake_case, open with what they are for, and are mirrored by tests.
+// Each rule is a function of a listing, so that planted violations show that it can fail.
+
+import { assertEquals, assertMatch } from "@std/assert";
+import { type Import, readImports } from "../tools/imports.ts";
+import { configPath, listFiles, projectFiles, root, toFileUrl } from "../tools/project.ts";
+
+/** Each may import itself and those before it. */
+const LAYERS = [
+  "src/ffi/",
+  "src/host/",
+  "src/cuda/",
+  "src/tensor/",
+  "src/formats/",
+  "src/nn/",
+  "src/outliers/",
+  "mod.ts",
+  "cli.ts",
+];
+
+/** Files of `src/`, or folders of them, without a test file of their own, and why. */
+const NOT_MIRRORED: Record<string, string> = {
+  "src/outliers/analysis.ts": "holds types only",
+};
+
+const SOURCE = /\.(ts|cu|cuh|cpp|cc|c|hpp|h)$/;
+const LONGEST = 500; // lines
+
+interface House {
+  /** Where the files are: an absolute path. */
+  base: string;
+  /** Paths relative to `base`. */
+  files: string[];
+  read: (path: string) => string;
+}
+
+function house(base: string, files: string[]): House {
+  return { base, files, read: (path) => Deno.readTextFileSync(`${base}/${path}`) };
+}
+
+const isModule = (path: string) => path.endsWith(".ts") && !path.startsWith("tests/fixtures/");
+const isPublished = (path: string) => isModule(path) && LAYERS.some((l) => path.startsWith(l));
+
+/** Imports against the order of the layers, and out of `src/`. */
+async function checkLayers({ base, files }: House): Promise<string[]> {
+  const from = files.filter((path) => isPublished(path) || path.startsWith("src/"));
+  const imports = await readImports(
+    from.filter(isModule).map((path) => `${base}/${path}`),
+    configPath(),
+  );
+  const layerOf = (path: string) => LAYERS.findIndex((layer) => path.startsWith(layer));
+  const problems: string[] = [];
+  for (const path of from) {
+    if (layerOf(path) < 0) problems.push(`${path} is in none of ${LAYERS.join(", ")}`);
+  }
+  for (const [module, found] of imports) {
+    const path = relative(base, module);
+    if (path === undefined || layerOf(path) < 0) continue;
+    for (const { specifier, target } of found) {
+      const to = target && relative(base, target);
+      if (target === undefined) {
+        problems.push(`${path} imports ${specifier}, which resolves to nothing`);
+      } else if (to === undefined) {
+        const known = /^(npm|node):/.test(target) ||
+          (path === "cli.ts" && (target.startsWith("jsr:") || specifier.startsWith("@std/")));
+        if (!known) problems.push(`${path} imports ${specifier}, which is neither here nor npm`);
+      } else if (path === "cli.ts" && specifier.startsWith("@std/")) continue;
+      else if (layerOf(to) < 0) problems.push(`${path} imports ${to}, which is not published`);
+      else if (layerOf(to) > layerOf(path)) {
+        problems.push(`${path} imports ${to}, but ${LAYERS[layerOf(to)]} is below it`);
+      }
+    }
+  }
+  return problems;
+}
+
+/** The path below `base` that a `file:` URL names, if it does. */
+function relative(base: string, url: string): string | undefined {
+  const start = `${toFileUrl(base)}/`;
+  return url.startsWith(start) ? decodeURIComponent(url.slice(start.length)) : undefined;
+}
+
+/** Text imports of what is not text, and files that are opened beside the module. */
+async function checkTextImports({ base, files, read }: House): Promise<string[]> {
+  const published = files.filter(isPublished);
+  const imports = await readImports(published.map((path) => `${base}/${path}`), configPath());
+  const problems: string[] = [];
+  for (const path of published) {
+    for (const { specifier, kind } of imports.get(toFileUrl(`${base}/${path}`)) ?? [] as Import[]) {
+      if (/\.(cu|cuh|cpp|cc|hpp|h|txt|css|html)$/.test(specifier) && kind !== "text") {
+        problems.push(`${path} imports ${specifier} without { type: "text" }`);
+      }
+    }
+    if (/import\.meta\.(dirname|filename)|new URL\([^)]*import\.meta\.url/.test(read(path))) {
+      problems.push(`${path} looks for a file beside itself, which a remote module does not have`);
+    }
+  }
+  return problems;
+}
+
+/** Sources without a test in the same place of `tests/`, and reasons that are out of date. */
+function checkMirror({ files }: House, exceptions: Record<string, string>): string[] {
+  const all = new Set(files);
+  const sources = files.filter((path) => path.startsWith("src/") && SOURCE.test(path));
+  const mirror = (path: string) => path.replace(/^src\//, "tests/").replace(SOURCE, "_test.ts");
+  const covers = (exception: string, path: string) =>
+    exception.endsWith("/") ? path.startsWith(exception) : path === exception;
+  const problems: string[] = [];
+  for (const path of sources) {
+    if (all.has(mirror(path))) continue;
+    if (Object.keys(exceptions).some((exception) => covers(exception, path))) continue;
+    problems.push(`${path} has no ${mirror(path)}, nor a reason in NOT_MIRRORED`);
+  }
+  for (const exception of Object.keys(exceptions)) {
+    const covered = sources.filter((path) => covers(exception, path));
+    if (covered.every((path) => all.has(mirror(path)))) {
+      problems.push(`NOT_MIRRORED lists ${exception}, which needs no exception`);
+    }
+  }
+  return problems;
+}
+
+/** Files over 500 lines whose head does not say why ("500 lines" in the opening comment). */
+function checkLength({ files, read }: House): string[] {
+  const problems: string[] = [];
+  for (const path of files.filter((path) => SOURCE.test(path))) {
+    const text = read(path);
+    const lines = text.split("\n").length - 1;
+    if (lines > LONGEST && !opening(text).includes(`${LONGEST} lines`)) {
+      problems.push(`${path} has ${lines} lines: split it, or say at its head why over 500 lines`);
+    }
+  }
+  return problems;
+}
+
+/** The comment that a file opens with. */
+function opening(text: string): string {
+  return text.match(/^(?:(?:#!.*|\/\/.*|#.*)\n)+|^\/\*[^]*?\*\//)?.[0] ?? "";
+}
+
+/** Sources that do not open with a comment, and names that are not snake_case. */
+function checkHeadsAndNames({ files, read }: House): string[] {
+  const problems: string[] = [];
+  for (const path of files.filter((path) => SOURCE.test(path))) {
+    if (opening(read(path)) === "") {
+      problems.push(`${path} does not open with a comment that says what it is for`);
+    }
+    if (!/^([a-z0-9_]+\/)*[a-z][a-z0-9_]*(\.d)?\.[a-z]+$/.test(path)) {
+      problems.push(`${path} is not named in snake_case`);
+    }
+  }
+  return problems;
+}
+
+/** Statements of `mod.ts` other than re-exports. */
+function checkModule({ files, read }: House): string[] {
+  if (!files.includes("mod.ts")) return ["mod.ts is not there"];
+  const rest = read("mod.ts")
+    .replace(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, "")
+    .replace(/export\s+(?:type\s+)?(?:\*(?:\s+as\s+\w+)?|\{[^}]*\})\s*from\s*"[^"]*"\s*;/g, "")
+    .trim();
+  return rest === "" ? [] : [`mod.ts does more than re-export: ${rest.split("\n")[0]}`];
+}
+
+const project = house(
+  root,
+  (await projectFiles()).filter((path) => SOURCE.test(path) && !path.startsWith("tests/fixtures/")),
+);
+
+const rules: Record<string, (house: House) => string[] | Promise<string[]>> = {
+  "imports point upwards and stay within src/": checkLayers,
+  "files that modules need are text imports": checkTextImports,
+  "tests mirror src/": (house) => checkMirror(house, NOT_MIRRORED),
+  "no source is over 500 lines without a reason": checkLength,
+  "sources say what they are for and are named in snake_case": checkHeadsAndNames,
+  "mod.ts only re-exports": checkModule,
+};
+for (const [name, check] of Object.entries(rules)) {
+  Deno.test(name, async () => assertEquals(await check(project), []));
+}
+
+/** Writes `files` into a new directory and returns what `check` finds there. */
+async function plant(
+  files: Record<string, string>,
+  check: (house: House) => string[] | Promise<string[]>,
+): Promise<string[]> {
+  const base = await Deno.realPath(await Deno.makeTempDir({ prefix: "outlierscope_house_" }));
+  try {
+    for (const [path, text] of Object.entries(files)) {
+      await Deno.mkdir(`${base}/${path}`.replace(/\/[^/]*$/, ""), { recursive: true });
+      await Deno.writeTextFile(`${base}/${path}`, text);
+    }
+    return await check(house(base, listFiles(base, ".")));
+  } finally {
+    await Deno.remove(base, { recursive: true });
+  }
+}
+
+Deno.test("each kind of import against the layers is found", async () => {
+  const upper = "export const x = 1;\nexport type X = number;\n";
+  const forms = [
+    `import { x } from "../tensor/t.ts";\nconsole.log(x);`,
+    `import type { X } from "../tensor/t.ts";\nexport const y: X = 1;`,
+    `export * from "../tensor/t.ts";`,
+    `export { x as z } from '../tensor/t.ts';`,
+    `await import("../tensor/t.ts");`,
+    `import /* { */ "../tensor/t.ts";`,
+    `import "../tensor/t.ts" with { type: "text" };`,
+    `export type Y = import("../tensor/t.ts").X;`,
+  ];
+  for (const form of forms) {
+    const problems = await plant({ "src/ffi/f.ts": form, "src/tensor/t.ts": upper }, checkLayers);
+    assertEquals(problems, [
+      "src/ffi/f.ts imports src/tensor/t.ts, but src/tensor/ is below it",
+    ], form);
+  }
+  assertEquals(
+    await plant({
+      "src/ffi/f.ts": `// import "../tensor/t.ts";\nexport const s = 'import "../tensor/t.ts"';`,
+      "src/tensor/t.ts": `import "../ffi/f.ts";\nimport "./u.ts";\nimport "node:fs";`,
+      "src/tensor/u.ts": upper,
+      "mod.ts": `export * from "./src/tensor/t.ts";`,
+      "cli.ts": `import "./mod.ts";`,
+    }, checkLayers),
+    [],
+  );
+});
+
+Deno.test("imports out of the published folders are found", async () => {
+  const problems = await plant({
+    "tools/t.ts": "",
+    "src/nn/a.ts": `import "../../tools/t.ts";`,
+    "src/nn/b.ts": `import "jsr:@std/assert@1";`,
+    "src/nn/c.ts": `import "https://127.0.0.1:1/x.ts";`,
+    "src/nn/d.ts": `import "no-such-name";`,
+    "src/nn/e.ts": `import "../../mod.ts";`,
+    "src/odd/f.ts": "",
+    "mod.ts": `import "./cli.ts";`,
+    "cli.ts": "",
+  }, checkLayers);
+  assertEquals(problems.length, 7);
+  assertMatch(problems.join("\n"), /src\/odd\/f\.ts is in none of/);
+  assertMatch(problems.join("\n"), /a\.ts imports tools\/t\.ts, which is not published/);
+  assertMatch(problems.join("\n"), /b\.ts imports jsr:@std\/assert@1, which is neither/);
+  assertMatch(
+    problems.join("\n"),
+    /c\.ts imports https:\/\/127\.0\.0\.1:1\/x\.ts, which is neither/,
+  );
+  assertMatch(problems.join("\n"), /d\.ts imports no-such-name, which resolves to nothing/);
+  assertMatch(problems.join("\n"), /e\.ts imports mod\.ts, but mod\.ts is below it/);
+  assertMatch(problems.join("\n"), /mod\.ts imports cli\.ts, but cli\.ts is below it/);
+});
+
+Deno.test("files that are looked for beside the module are found", async () => {
+  const problems = await plant({
+    "src/cuda/a.ts": `Deno.readTextFileSync(new URL("./k.cu", import.meta.url));`,
+    "src/cuda/b.ts": `console.log(import.meta.dirname);`,
+    "src/cuda/c.ts": `import k from "./k.cu" with { type: "text" };\nconsole.log(k);`,
+    "src/cuda/k.cu": "",
+  }, checkTextImports);
+  assertEquals(
+    problems,
+    ["a", "b"].map((name) =>
+      `src/cuda/${name}.ts looks for a file beside itself, which a remote module does not have`
+    ),
+  );
+});
+
+Deno.test("sources without tests are found, and reasons that are out of date", () => {
+  const files = [
+    "src/nn/a.ts",
+    "src/nn/b.ts",
+    "src/nn/k/c.cu",
+    "src/nn/k/d.cu",
+    "tests/nn/a_test.ts",
+  ];
+  const problems = checkMirror(house("", files), {
+    "src/nn/k/": "covered elsewhere",
+    "src/nn/a.ts": "has one by now",
+    "src/nn/gone.ts": "is not there",
+  });
+  assertEquals(problems, [
+    "src/nn/b.ts has no tests/nn/b_test.ts, nor a reason in NOT_MIRRORED",
+    "NOT_MIRRORED lists src/nn/a.ts, which needs no exception",
+    "NOT_MIRRORED lists src/nn/gone.ts, which needs no exception",
+  ]);
+});
+
+Deno.test("long files, odd names and bare heads are found", () => {
+  const long = "x;\n".repeat(499);
+  const texts: Record<string, string> = {
+    "src/a.ts": `// One line and 499.\n${long}`,
+    "src/b.ts": `// Two lines\n// and 499.\n${long}`,
+    "src/c.ts": `// Over 500 lines: a table has no\n// better place.\n${long}`,
+    "src/D.ts": "// A name.\n",
+    "src/e-f.cu": "/* A name. */\n",
+    "src/g.ts": "export {};\n// Too late.\n",
+  };
+  const planted: House = { base: "", files: Object.keys(texts), read: (path) => texts[path] };
+  assertEquals(checkLength(planted), [
+    "src/b.ts has 501 lines: split it, or say at its head why over 500 lines",
+  ]);
+  assertEquals(checkHeadsAndNames(planted), [
+    "src/D.ts is not named in snake_case",
+    "src/e-f.cu is not named in snake_case",
+    "src/g.ts does not open with a comment that says what it is for",
+  ]);
+});
+
+Deno.test("a mod.ts that does more than re-export is found", () => {
+  const check = (text: string) => checkModule({ base: "", files: ["mod.ts"], read: () => text });
+  const good = `// For.\n/** Docs: export const. */\nexport * from "./a.ts";
+    export { type A, b } from "./b.ts";\nexport type { C } from "./c.ts";\nexport * as d from "./d.ts";`;
+  assertEquals(check(good), []);
+  assertEquals(check(`${good}\nexport const x = 1;`), [
+    "mod.ts does more than re-export: export const x = 1;",
+  ]);
+  assertEquals(checkModule(house("", [])), ["mod.ts is not there"]);
+});

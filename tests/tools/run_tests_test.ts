@@ -1,0 +1,28 @@
+// Tests how the test runner counts, since a runner that miscounts hides failures.
+
+import { assertEquals } from "@std/assert";
+import { count, withoutTests } from "../../tools/run_tests.ts";
+
+const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="deno test" tests="5" failures="1" errors="0" time="0.098">
+    <testsuite name="./tests/a_test.ts" tests="4" disabled="1" errors="0" failures="1">
+        <testcase name="a" classname="./tests/a_test.ts" time="0.002" line="1" col="6">
+        </testcase>
+        <testcase name="b &lt;failure>" classname="./tests/a_test.ts" time="0.001">
+            <failure message="Uncaught Error: x">Error: x</failure>
+        </testcase>
+        <testcase name="c" classname="./tests/a_test.ts" time="0.000" line="3" col="11">
+            <skipped/>
+        </testcase>
+        <testcase name="a &gt; step" classname="./tests/a_test.ts" time="0.001"/>
+    </testsuite>
+</testsuites>`;
+
+Deno.test("count() counts passed and failed tests and steps, not skipped ones", () => {
+  assertEquals(count(REPORT), { passed: 2, failed: 1 });
+  assertEquals(count(""), { passed: 0, failed: 0 });
+});
+
+Deno.test("withoutTests() finds files that ran no test", () => {
+  assertEquals(withoutTests(REPORT, ["tests/a_test.ts", "tests/b_test.ts"]), ["tests/b_test.ts"]);
+});
