@@ -3,36 +3,41 @@
 
 // scores [heads, queries, row_stride], of which the first `keys` columns count: the products q·k for
 // the queries first_query, first_query + 1, ..., each of which sees the keys up to its own position.
-// probabilities (same shape and stride): softmax over the visible keys, 0 beyond. May be in place.
+// probabilities (same shape and stride): softmax over the visible keys, 0 beyond; may be the scores'
+// own memory. The scores are overwritten.
 template <class T>
-__device__ void softmax_causal(T *probabilities, const float *scores, int heads, int queries,
+__device__ void softmax_causal(T *probabilities, float *scores, int heads, int queries,
                                int first_query, int keys, int row_stride) {
   for (int row = warp_id(); row < heads * queries; row += warp_count()) {
     int visible = first_query + row % queries + 1;
     visible = visible < keys ? visible : keys;
-    const float *from = scores + static_cast<long long>(row) * row_stride;
+    float *from = scores + static_cast<long long>(row) * row_stride;
     T *to = probabilities + static_cast<long long>(row) * row_stride;
-    float largest = -INFINITY;
-    for (int j = lane(); j < visible; j += WARP) largest = from[j] > largest ? from[j] : largest;
-    largest = warp_max(largest);
+    int order = ordered(-INFINITY);
+    for (int j = lane(); j < visible; j += WARP) {
+      int other = ordered(from[j]);
+      order = other > order ? other : order;
+    }
+    float largest = from_ordered(warp_max(order));
     float sum = 0;
-    for (int j = lane(); j < visible; j += WARP) sum += fast_exp(from[j] - largest);
+    for (int j = lane(); j < visible; j += WARP) {
+      from[j] = fast_exp(from[j] - largest);
+      sum += from[j];
+    }
     sum = warp_sum(sum);
     float scale = 1.0f / sum;
-    for (int j = lane(); j < visible; j += WARP) {
-      to[j] = from_float<T>(fast_exp(from[j] - largest) * scale);
-    }
+    for (int j = lane(); j < visible; j += WARP) to[j] = from_float<T>(from[j] * scale);
     for (int j = visible + lane(); j < keys; j += WARP) to[j] = from_float<T>(0.0f);
   }
 }
 
-extern "C" __global__ void softmax_causal_float32(float *probabilities, const float *scores,
+extern "C" __global__ void softmax_causal_float32(float *probabilities, float *scores,
                                                   int heads, int queries, int first_query, int keys,
                                                   int row_stride) {
   softmax_causal(probabilities, scores, heads, queries, first_query, keys, row_stride);
 }
 
-extern "C" __global__ void softmax_causal_bfloat16(bfloat16 *probabilities, const float *scores,
+extern "C" __global__ void softmax_causal_bfloat16(bfloat16 *probabilities, float *scores,
                                                    int heads, int queries, int first_query,
                                                    int keys, int row_stride) {
   softmax_causal(probabilities, scores, heads, queries, first_query, keys, row_stride);

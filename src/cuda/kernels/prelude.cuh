@@ -89,6 +89,20 @@ __device__ __forceinline__ float absolute(float value) {
   return __uint_as_float(__float_as_uint(value) & 0x7fffffffu);
 }
 
+// An integer that orders as the float does (NaN above infinity): maxima of integers vectorize, those of
+// floats do not as long as NaN counts.
+__device__ __forceinline__ int ordered(float value) {
+  int bits = static_cast<int>(__float_as_uint(value));
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+__device__ __forceinline__ float from_ordered(int order) {
+  return __uint_as_float(static_cast<unsigned>(order ^ ((order >> 31) & 0x7fffffff)));
+}
+// The bits of |x|, which order as its values do.
+__device__ __forceinline__ unsigned magnitude(float value) {
+  return __float_as_uint(value) & 0x7fffffffu;
+}
+
 // e^x for x of any size, within 2 ulp, as arithmetic that vectorizes (libm's expf does not): x = n ln 2 +
 // r, a polynomial in r, and n added to the exponent in two halves so that denormal results come out.
 // Underflows to 0, overflows to infinity, keeps NaN.

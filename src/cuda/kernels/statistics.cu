@@ -16,10 +16,6 @@ struct selection {
   float mean;        // mean|x|
 };
 
-__device__ __forceinline__ unsigned magnitude(float value) {
-  return __float_as_uint(value) & 0x7fffffffu;
-}
-
 __device__ __forceinline__ void clear_bins(unsigned *bins, int count) {
   for (int i = threadIdx.x; i < count; i += blockDim.x) bins[i] = 0;
   __syncthreads();
@@ -190,16 +186,17 @@ extern "C" __global__ void row_magnitudes(float *maxima, float *means, const flo
                                           int columns) {
   for (int row = warp_id(); row < rows; row += warp_count()) {
     const float *from = x + static_cast<long long>(row) * columns;
-    float largest = 0, sum = 0;
+    unsigned largest = 0;
+    float sum = 0;
     for (int c = lane(); c < columns; c += WARP) {
-      float value = absolute(from[c]);
-      largest = value > largest ? value : largest;
-      sum += value;
+      unsigned bits = magnitude(from[c]);
+      largest = bits > largest ? bits : largest;
+      sum += __uint_as_float(bits);
     }
     largest = warp_max(largest);
     sum = warp_sum(sum);
     if (lane() == 0) {
-      maxima[row] = largest;
+      maxima[row] = __uint_as_float(largest);
       means[row] = sum / static_cast<float>(columns);
     }
   }
