@@ -61,9 +61,9 @@ export class Tokenizer {
     this.#types = types;
     this.#coding = coding;
     const added = new Map<string, number>();
-    tokens.forEach((token, id) => {
-      if (isAdded(types[id]) && token !== "") added.set(token, id);
-    });
+    for (let id = 0; id < tokens.length; id++) {
+      if (isAdded(types[id]) && tokens[id] !== "") added.set(tokens[id], id);
+    }
     this.#added = added;
     if (added.size > 0) {
       // Longest first: of several that begin at one place, the longest is the one meant.
@@ -216,11 +216,12 @@ function byteLevel(file: GgufFile, tokens: string[]): Coding {
         const whole = ids.get(Array.from(bytes, (byte) => byteNames[byte]).join(""));
         if (whole !== undefined) return [whole];
       }
-      // A byte that has no token is left out, as the references do.
-      return bytePairEncode(
-        Array.from(bytes, (byte) => byteIds[byte]).filter((id) => id >= 0),
-        join,
-      );
+      const symbols: number[] = [];
+      for (const byte of bytes) {
+        // A byte that has no token is left out, as the references do.
+        if (byteIds[byte] >= 0) symbols.push(byteIds[byte]);
+      }
+      return bytePairEncode(symbols, join);
     }),
     bytes(token) {
       const bytes = Array.from(token, (name) => namedBytes.get(name) ?? -1);

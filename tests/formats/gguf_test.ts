@@ -427,6 +427,33 @@ Deno.test("GgufFile.open() allocates nothing for lengths that the file cannot ho
   assert(performance.now() - start < 1000);
 });
 
+Deno.test("GgufFile.open() reads a header of many megabytes", async () => {
+  const words = Array.from({ length: 400_000 }, (_, i) => `é${i}`);
+  const long = "x".repeat(3 << 20);
+  const metadata: Record<string, TypedValue> = {
+    words: { kind: "string", value: words },
+    long: { kind: "string", value: long },
+  };
+  await withOpen({ metadata, tensors: [tensor] }, (file) => {
+    assertEquals(file.strings("words"), words);
+    assertEquals(file.string("long") === long, true);
+    assertEquals(file.read(file.tensor("a")), tensor.data);
+  });
+});
+
+Deno.test("GgufFile.open() refuses a header that takes the file for its string", async () => {
+  const bytes = ggufBytes({ metadata: { k: { kind: "string", value: "x" } }, tensors: [] });
+  new DataView(bytes.buffer).setBigUint64(24 + 9 + 4, 1n << 30n, true);
+  await withFile(bytes, async (path) => {
+    Deno.truncateSync(path, 2 ** 31); // a hole: it takes no room on the disk
+    await assertRejects(
+      () => GgufFile.open(path),
+      GgufError,
+      'metadata key "k" claims 1073741824 entries, and what follows has room for 67108',
+    );
+  });
+});
+
 Deno.test("GgufFile.open() gives a valid file or a GgufError for random damage", async () => {
   const seed = Math.floor(Math.random() * 2 ** 31);
   let state = seed;
