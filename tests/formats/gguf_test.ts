@@ -167,11 +167,11 @@ Deno.test("GgufFile.metadata holds values of every kind", async () => {
     j: { kind: "int64", value: -(2n ** 40n) },
     k: { kind: "bool", value: true },
     l: { kind: "string", value: "\ufeffžluťoučký 🐎 kůň a dlouhý, dlouhý text" },
-    m: { kind: "string", value: ["", "é", "€", "🐎", "\u07ff\u0800"] },
+    m: { kind: "string", value: ["", "é", "ѱ", "\u07ff", "€", "🐎", "\u07ff\u0800"] },
     n: { kind: "float32", value: [1, -0.25, Infinity] },
     o: { kind: "bool", value: [true, false] },
     p: { kind: "uint8", value: [] },
-    __proto__: { kind: "uint8", value: 1 },
+    ["__proto__"]: { kind: "uint8", value: 1 },
   };
   await withOpen({ metadata: values, tensors: [] }, (file) => {
     for (const [key, { value }] of Object.entries(values)) {
@@ -417,7 +417,8 @@ Deno.test("GgufFile.open() allocates nothing for lengths that the file cannot ho
     bytes.fill(0xff, at, at + 6); // a 64-bit count of 2^48 - 1
     return problemOf(bytes);
   };
-  const room = /claims 281474976710655 entries, and what follows has room for \d+: it is damaged/;
+  const room =
+    /claims 281474976710655 (entries|bytes), and what follows has room for \d+: it is damaged/;
   const start = performance.now();
   assertMatch(await claims(8), /^the table of tensors claims/);
   assertMatch(await claims(16), /^the metadata claims/);
@@ -449,7 +450,24 @@ Deno.test("GgufFile.open() refuses a header that takes the file for its string",
     await assertRejects(
       () => GgufFile.open(path),
       GgufError,
-      'metadata key "k" claims 1073741824 entries, and what follows has room for 67108',
+      'metadata key "k" claims 1073741824 bytes, and what follows has room for 67108',
+    );
+  });
+});
+
+Deno.test("GgufFile.open() refuses a header of more than 64 MiB", async () => {
+  const bytes = ggufBytes({
+    metadata: { k: { kind: "string", value: "" }, l: { kind: "uint8", value: 1 } },
+    tensors: [],
+  });
+  const start = 24 + 9 + 4 + 8; // of the string, which is made to fill all that is allowed
+  new DataView(bytes.buffer).setBigUint64(start - 8, BigInt((64 << 20) - start), true);
+  await withFile(bytes, async (path) => {
+    Deno.truncateSync(path, 128 << 20);
+    await assertRejects(
+      () => GgufFile.open(path),
+      GgufError,
+      "the key of metadata entry 1 ends 67108872 bytes into the file, the header may have 67108864",
     );
   });
 });

@@ -153,6 +153,15 @@ Deno.test("Tokenizer.encode() takes the longest added token", async () => {
   assertEquals(tokenizer.encode("x<a>>x<a>x<ax"), [2, 3, 2, 1, 2, 0, 2]);
 });
 
+Deno.test("Tokenizer.fromGguf() takes the tokens of merges in any order", async () => {
+  const tokenizer = await build({
+    "tokenizer.ggml.model": { kind: "string", value: "gpt2" },
+    "tokenizer.ggml.tokens": { kind: "string", value: ["a", "b", "c", "d", "ab", "ad", "ac"] },
+    "tokenizer.ggml.merges": { kind: "string", value: ["a b", "a c", "a d"] },
+  });
+  assertEquals(tokenizer.encode("abacad"), [4, 6, 5]);
+});
+
 Deno.test("Tokenizer.encode() handles a text of one endless word", async () => {
   const tokenizer = await smolTokenizer();
   const word = "ab".repeat(50_000);
