@@ -37,7 +37,11 @@ interface Coding {
 }
 
 /**
- * A model's tokenizer. Agrees with Hugging Face's `tokenizers` and with llama.cpp.
+ * A model's tokenizer. Gives the ids that Hugging Face's `tokenizers` and llama.cpp give, but for
+ * `tokenizer.ggml.pre` "default", read as GPT-2's, where llama.cpp has a guess of its own.
+ *
+ * Decoding undoes encoding for every valid text, but for bytes that have no token in the
+ * vocabulary, the normal form that "qwen2" asks for, and SentencePiece's "▁", which is a space.
  *
  * @example Count the tokens of a text
  * ```ts ignore
@@ -55,7 +59,7 @@ export class Tokenizer {
   #findAdded: RegExp | undefined;
   #coding: Coding;
 
-  private constructor(tokens: string[], types: number[], coding: Coding) {
+  private constructor(file: GgufFile, tokens: string[], types: number[], coding: Coding) {
     this.size = tokens.length;
     this.#tokens = tokens;
     this.#types = types;
@@ -69,6 +73,14 @@ export class Tokenizer {
       // Longest first: of several that begin at one place, the longest is the one meant.
       const patterns = [...added.keys()].sort((a, b) => b.length - a.length).map(RegExp.escape);
       this.#findAdded = new RegExp(`(${patterns.join("|")})`);
+      try {
+        this.#findAdded.test(""); // compiles it
+      } catch { // its message quotes the whole pattern
+        throw new GgufError(
+          file.path,
+          `its added tokens, ${added.size}, are too many or too long to be searched for`,
+        );
+      }
     }
   }
 
@@ -88,8 +100,10 @@ export class Tokenizer {
     if (tokens.length === 0) throw new GgufError(file.path, "its vocabulary has no tokens");
     requireAtMost(file, tokens, "tokens");
     requireLength(file, "tokenizer.ggml.token_type", types, tokens);
-    if (model === "gpt2") return new Tokenizer(tokens, types, byteLevel(file, tokens));
-    if (model === "llama") return new Tokenizer(tokens, types, sentencePiece(file, tokens, types));
+    if (model === "gpt2") return new Tokenizer(file, tokens, types, byteLevel(file, tokens));
+    if (model === "llama") {
+      return new Tokenizer(file, tokens, types, sentencePiece(file, tokens, types));
+    }
     throw new GgufError(
       file.path,
       `its tokenizer is of kind "${model}": supported are "gpt2" and "llama"`,

@@ -272,6 +272,17 @@ Deno.test("Tokenizer.fromGguf() refuses a SentencePiece vocabulary without all b
   );
 });
 
+Deno.test("Tokenizer.fromGguf() refuses an added token too long to search for", async () => {
+  assertEquals(
+    await buildError({
+      "tokenizer.ggml.tokens": { kind: "string", value: ["x".repeat(100_000)] },
+      "tokenizer.ggml.token_type": { kind: "int32", value: [3] },
+      "tokenizer.ggml.merges": { kind: "string", value: [] },
+    }),
+    "its added tokens, 1, are too many or too long to be searched for",
+  );
+});
+
 Deno.test("Tokenizer.fromGguf() refuses an empty vocabulary", async () => {
   assertEquals(
     await buildError({ "tokenizer.ggml.tokens": { kind: "string", value: [] } }),
