@@ -24,16 +24,19 @@ export function bytePairEncode(
 ): number[] {
   const n = symbols.length;
   const ids = symbols.slice(); // -1: joined to the symbol before it
-  const next = Int32Array.from(ids, (_, i) => i + 1);
-  const previous = Int32Array.from(ids, (_, i) => i - 1);
-  const joins = new Float64Array(n).fill(-1); // of symbol i and the one after it
+  const next = new Int32Array(n), previous = new Int32Array(n);
+  const joins = new Float64Array(n); // of symbol i and the one after it
   const heap: number[] = []; // rank and position in one number, so that order is plain `<`
 
   const consider = (i: number) => {
     joins[i] = next[i] < n ? join(ids[i], ids[next[i]]) : -1;
     if (joins[i] >= 0) push(heap, Math.floor(joins[i] / MAX_RANKS) * 2 ** 32 + i);
   };
-  for (let i = 0; i < n - 1; i++) consider(i);
+  for (let i = 0; i < n; i++) {
+    next[i] = i + 1;
+    previous[i] = i - 1;
+    consider(i);
+  }
   while (heap.length > 0) {
     const best = pop(heap);
     const i = best % 2 ** 32;
@@ -87,7 +90,11 @@ export class MergeTable {
 
   /** Adds a merge: `left` and `right` become `id`. Of two for one pair the later counts. */
   add(left: number, right: number, rank: number, id: number): void {
-    this.#slots.set([left, right, rank, id], this.#slot(left, right));
+    const slots = this.#slots, slot = this.#slot(left, right);
+    slots[slot] = left;
+    slots[slot + 1] = right;
+    slots[slot + 2] = rank;
+    slots[slot + 3] = id;
   }
 
   /** What joining two ids gives, as `joining` packs it; -1 if they stay apart. */

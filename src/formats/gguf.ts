@@ -317,12 +317,12 @@ class Header {
   }
 
   // A count of things that take at least `bytes` each: they must fit in what is left of the file.
-  #count(bytes: number, what: string): number {
+  #count(bytes: number, what: string, unit = "entries"): number {
     const count = this.#u64(what);
     const room = Math.min(this.#size, MAX_HEADER_BYTES) - this.#at;
     if (count * bytes > room) {
       this.#fail(
-        `${what} claims ${count} entries, and what follows has room for ${
+        `${what} claims ${count} ${unit}, and what follows has room for ${
           Math.floor(room / bytes)
         }: it is damaged or cut off`,
       );
@@ -331,7 +331,7 @@ class Header {
   }
 
   #string(what: string): string {
-    const length = this.#count(1, what);
+    const length = this.#count(1, what, "bytes");
     this.#need(length, what);
     const bytes = this.#bytes, start = this.#at, end = this.#at += length;
     if (length < 24) {

@@ -37,7 +37,11 @@ interface Coding {
 }
 
 /**
- * A model's tokenizer. Agrees with Hugging Face's `tokenizers` and with llama.cpp.
+ * A model's tokenizer. Gives the ids that Hugging Face's `tokenizers` and llama.cpp give, but for
+ * `tokenizer.ggml.pre` "default", read as GPT-2's, where llama.cpp has a guess of its own.
+ *
+ * Decoding undoes encoding for every valid text, but for bytes that have no token in the
+ * vocabulary, the normal form that "qwen2" asks for, and SentencePiece's "▁", which is a space.
  *
  * @example Count the tokens of a text
  * ```ts ignore
@@ -55,20 +59,28 @@ export class Tokenizer {
   #findAdded: RegExp | undefined;
   #coding: Coding;
 
-  private constructor(tokens: string[], types: number[], coding: Coding) {
+  private constructor(file: GgufFile, tokens: string[], types: number[], coding: Coding) {
     this.size = tokens.length;
     this.#tokens = tokens;
     this.#types = types;
     this.#coding = coding;
     const added = new Map<string, number>();
-    tokens.forEach((token, id) => {
-      if (isAdded(types[id]) && token !== "") added.set(token, id);
-    });
+    for (let id = 0; id < tokens.length; id++) {
+      if (isAdded(types[id]) && tokens[id] !== "") added.set(tokens[id], id);
+    }
     this.#added = added;
     if (added.size > 0) {
       // Longest first: of several that begin at one place, the longest is the one meant.
       const patterns = [...added.keys()].sort((a, b) => b.length - a.length).map(RegExp.escape);
       this.#findAdded = new RegExp(`(${patterns.join("|")})`);
+      try {
+        this.#findAdded.test(""); // compiles it
+      } catch { // its message quotes the whole pattern
+        throw new GgufError(
+          file.path,
+          `its added tokens, ${added.size}, are too many or too long to be searched for`,
+        );
+      }
     }
   }
 
@@ -88,8 +100,10 @@ export class Tokenizer {
     if (tokens.length === 0) throw new GgufError(file.path, "its vocabulary has no tokens");
     requireAtMost(file, tokens, "tokens");
     requireLength(file, "tokenizer.ggml.token_type", types, tokens);
-    if (model === "gpt2") return new Tokenizer(tokens, types, byteLevel(file, tokens));
-    if (model === "llama") return new Tokenizer(tokens, types, sentencePiece(file, tokens, types));
+    if (model === "gpt2") return new Tokenizer(file, tokens, types, byteLevel(file, tokens));
+    if (model === "llama") {
+      return new Tokenizer(file, tokens, types, sentencePiece(file, tokens, types));
+    }
     throw new GgufError(
       file.path,
       `its tokenizer is of kind "${model}": supported are "gpt2" and "llama"`,
@@ -216,11 +230,12 @@ function byteLevel(file: GgufFile, tokens: string[]): Coding {
         const whole = ids.get(Array.from(bytes, (byte) => byteNames[byte]).join(""));
         if (whole !== undefined) return [whole];
       }
-      // A byte that has no token is left out, as the references do.
-      return bytePairEncode(
-        Array.from(bytes, (byte) => byteIds[byte]).filter((id) => id >= 0),
-        join,
-      );
+      const symbols: number[] = [];
+      for (const byte of bytes) {
+        // A byte that has no token is left out, as the references do.
+        if (byteIds[byte] >= 0) symbols.push(byteIds[byte]);
+      }
+      return bytePairEncode(symbols, join);
     }),
     bytes(token) {
       const bytes = Array.from(token, (name) => namedBytes.get(name) ?? -1);

@@ -1,0 +1,508 @@
+// Reading GGUF files: what is read, and one clear error for each way a file can be damaged or hostile.
+
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { GGMLQuantizationType, gguf as parseReference } from "@huggingface/gguf";
+import { blockLayout, type BlockType, GgufError, GgufFile } from "../../src/formats/gguf.ts";
+import { smolLM2Path } from "../model.ts";
+import {
+  ggufBytes,
+  type GgufContents,
+  llamaMetadata,
+  type TensorToWrite,
+  tinyVocabulary,
+  type TypedValue,
+  writeGguf,
+} from "./write_gguf.ts";
+
+async function withFile<T>(
+  content: Uint8Array | GgufContents,
+  use: (path: string) => T | Promise<T>,
+): Promise<T> {
+  const path = await Deno.makeTempFile({ suffix: ".gguf" });
+  try {
+    if (content instanceof Uint8Array) Deno.writeFileSync(path, content);
+    else writeGguf(path, content);
+    return await use(path);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+function withOpen<T>(
+  content: Uint8Array | GgufContents,
+  use: (file: GgufFile) => T | Promise<T>,
+): Promise<T> {
+  return withFile(content, async (path) => {
+    using file = await GgufFile.open(path);
+    return await use(file);
+  });
+}
+
+/** The problem that `GgufFile.open` finds in such a file. */
+function problemOf(content: Uint8Array | GgufContents): Promise<string> {
+  return withFile(content, async (path) => {
+    const error = await assertRejects(() => GgufFile.open(path), GgufError);
+    assertEquals(error.path, path);
+    assertEquals(error.message.startsWith(`Cannot use "${path}": `), true, error.message);
+    return error.message.slice(`Cannot use "${path}": `.length);
+  });
+}
+
+function randomTensor(name: string, shape: number[], type: BlockType): TensorToWrite {
+  const { elements, bytes } = blockLayout[type];
+  const data = new Uint8Array(shape.reduce((a, b) => a * b) / elements * bytes);
+  return { name, shape, type, data: crypto.getRandomValues(data) };
+}
+
+const everyType = Object.keys(blockLayout).map((type, i) =>
+  randomTensor(`t${i}.weight`, [3, 32 * (i + 1)], type as BlockType)
+);
+const metadata: Record<string, TypedValue> = {
+  ...llamaMetadata({
+    layers: 1,
+    width: 32,
+    heads: 2,
+    keyValueHeads: 1,
+    hidden: 64,
+    vocabulary: 264,
+  }),
+  ...tinyVocabulary(),
+};
+const tensor = randomTensor("a", [2, 32], "Q8_0");
+
+Deno.test("GgufFile.open() reads what @huggingface/gguf reads in a real file", async () => {
+  const path = smolLM2Path();
+  using file = await GgufFile.open(path);
+  const reference = await parseReference(path, { allowLocalFile: true });
+  for (const [key, value] of Object.entries(reference.metadata)) {
+    if (["version", "tensor_count", "kv_count"].includes(key)) continue;
+    assertEquals(file.metadata.get(key), value as never, key);
+  }
+  assertEquals(file.metadata.size, Number(reference.metadata.kv_count));
+  assertEquals(
+    [...file.tensors.values()].map(({ name, shape, type, offset }) => ({
+      name,
+      shape,
+      type,
+      offset,
+    })),
+    reference.tensorInfos.map(({ name, shape, dtype, offset }) => ({
+      name,
+      shape: shape.map(Number).reverse(),
+      type: GGMLQuantizationType[dtype] as BlockType,
+      offset: Number(offset + reference.tensorDataOffset),
+    })),
+  );
+  assertEquals(file.tensor("blk.0.ffn_down.weight").shape, [576, 1536]);
+  // The last tensor ends where the file does: the lengths in bytes are right for every type in it.
+  const ends = [...file.tensors.values()].map((tensor) => tensor.offset + tensor.byteLength);
+  assertEquals(Math.max(...ends), Deno.statSync(path).size);
+});
+
+Deno.test("GgufFile.read() gives the bytes of tensors of every type", async () => {
+  await withOpen({ metadata, tensors: everyType }, (file) => {
+    assertEquals([...file.tensors.keys()], everyType.map((tensor) => tensor.name));
+    for (const { name, shape, type, data } of everyType.toReversed()) {
+      const tensor = file.tensor(name);
+      assertEquals([tensor.shape, tensor.type, tensor.byteLength], [
+        [...shape],
+        type as BlockType,
+        data.length,
+      ]);
+      assertEquals(file.read(tensor), data);
+      const into = new Uint8Array(data.length);
+      assert(file.read(tensor, into) === into);
+      assertEquals(into, data);
+    }
+  });
+});
+
+Deno.test("GgufFile.read() refuses an array of another length", async () => {
+  await withOpen({ metadata, tensors: [tensor] }, (file) => {
+    assertThrows(
+      () => file.read(file.tensor("a"), new Uint8Array(67)),
+      RangeError,
+      'Cannot read tensor "a": it has 68 bytes and the array for them 67',
+    );
+  });
+});
+
+Deno.test("GgufFile.read() names the tensor of a file cut off while open", async () => {
+  await withOpen({ metadata, tensors: [tensor] }, (file) => {
+    Deno.truncateSync(file.path, file.tensor("a").offset + 10);
+    assertThrows(() => file.read(file.tensor("a")), GgufError, 'tensor "a" has 10 of 68 bytes');
+  });
+});
+
+Deno.test("GgufFile[Symbol.dispose]() closes the file once and for all", async () => {
+  await withFile({ metadata, tensors: [tensor] }, async (path) => {
+    const file = await GgufFile.open(path);
+    file[Symbol.dispose]();
+    file[Symbol.dispose]();
+    assertThrows(() => file.read(file.tensor("a")), GgufError, "it was closed");
+  });
+});
+
+Deno.test("GgufFile.tensor() names a tensor that is missing", async () => {
+  await withOpen({ metadata, tensors: everyType }, (file) => {
+    assertThrows(
+      () => file.tensor("output.weight"),
+      GgufError,
+      'it has no tensor "output.weight" among its 6 ("t0.weight", "t1.weight", "t2.weight", …)',
+    );
+  });
+});
+
+Deno.test("GgufFile.metadata holds values of every kind", async () => {
+  const values: Record<string, TypedValue> = {
+    a: { kind: "uint8", value: 200 },
+    b: { kind: "int8", value: -100 },
+    c: { kind: "uint16", value: 60000 },
+    d: { kind: "int16", value: -30000 },
+    e: { kind: "uint32", value: 4000000000 },
+    f: { kind: "int32", value: -2000000000 },
+    g: { kind: "float32", value: 0.5 },
+    h: { kind: "float64", value: 0.1 },
+    i: { kind: "uint64", value: 2n ** 64n - 1n },
+    j: { kind: "int64", value: -(2n ** 40n) },
+    k: { kind: "bool", value: true },
+    l: { kind: "string", value: "\ufeffžluťoučký 🐎 kůň a dlouhý, dlouhý text" },
+    m: { kind: "string", value: ["", "é", "ѱ", "\u07ff", "€", "🐎", "\u07ff\u0800"] },
+    n: { kind: "float32", value: [1, -0.25, Infinity] },
+    o: { kind: "bool", value: [true, false] },
+    p: { kind: "uint8", value: [] },
+    ["__proto__"]: { kind: "uint8", value: 1 },
+  };
+  await withOpen({ metadata: values, tensors: [] }, (file) => {
+    for (const [key, { value }] of Object.entries(values)) {
+      const read = file.metadata.get(key);
+      assertEquals(read, (key === "j" ? Number(value) : value) as typeof read, key);
+    }
+  });
+});
+
+Deno.test("GgufFile's typed getters give values of the kind asked for, or say what there is", async () => {
+  const values: Record<string, TypedValue> = {
+    count: { kind: "uint32", value: 3 },
+    huge: { kind: "uint64", value: 2n ** 60n },
+    name: { kind: "string", value: "tiny" },
+    flag: { kind: "bool", value: false },
+    words: { kind: "string", value: ["a", "b"] },
+    scores: { kind: "float32", value: [1, 2] },
+  };
+  await withOpen({ metadata: values, tensors: [] }, (file) => {
+    assertEquals(file.number("count"), 3);
+    assertEquals(file.string("name"), "tiny");
+    assertEquals(file.strings("words"), ["a", "b"]);
+    assertEquals(file.numbers("scores"), [1, 2]);
+    assertEquals(file.optionalBoolean("flag"), false);
+    assertEquals(file.optionalNumber("none"), undefined);
+    assertEquals(file.optionalString("none"), undefined);
+    assertEquals(file.optionalNumbers("none"), undefined);
+    assertEquals(file.optionalBoolean("none"), undefined);
+    const throws = (get: () => unknown, problem: string) => {
+      assertThrows(get, GgufError, `Cannot use "${file.path}": metadata key ${problem}`);
+    };
+    throws(() => file.number("none"), '"none" is missing: a number is needed');
+    throws(() => file.string("none"), '"none" is missing: a string is needed');
+    throws(() => file.strings("none"), '"none" is missing: a list of strings is needed');
+    throws(() => file.number("name"), '"name" must be a number and is the string "tiny"');
+    throws(() => file.number("words"), '"words" must be a number and is a list of 2 strings');
+    throws(() => file.number("huge"), `"huge" must be a number and is the bigint "${2n ** 60n}"`);
+    throws(() => file.string("count"), '"count" must be a string and is the number "3"');
+    throws(
+      () => file.strings("scores"),
+      '"scores" must be a list of strings and is a list of 2 numbers',
+    );
+    throws(
+      () => file.numbers("words"),
+      '"words" must be a list of numbers and is a list of 2 strings',
+    );
+    throws(() => file.optionalBoolean("count"), '"count" must be a boolean and is the number "3"');
+  });
+});
+
+Deno.test("GgufFile.open() names a file that is not there", async () => {
+  const error = await assertRejects(() => GgufFile.open("/no/such.gguf"), GgufError);
+  assertEquals(error.message, 'Cannot use "/no/such.gguf": there is no such file');
+});
+
+Deno.test("GgufFile.open() refuses a folder", async () => {
+  const folder = await Deno.makeTempDir();
+  const error = await assertRejects(() => GgufFile.open(folder), GgufError);
+  assertMatch(error.message, /it is not a regular file|directory/i);
+  await Deno.remove(folder);
+});
+
+Deno.test("GgufFile.open() says which permission is missing, and needs no other", async () => {
+  await withFile({ metadata, tensors: [tensor] }, async (path) => {
+    const module = new URL("../../src/formats/gguf.ts", import.meta.url).href;
+    const code = `import { GgufFile } from ${JSON.stringify(module)};
+      try { using file = await GgufFile.open(${JSON.stringify(path)});
+        console.log(file.read(file.tensor("a")).length); }
+      catch (error) { console.log(error.name + ": " + error.message); }`;
+    const run = async (...flags: string[]) => {
+      const { stdout } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          "run",
+          "--no-config",
+          "--no-prompt",
+          "--no-check",
+          ...flags,
+          `data:application/typescript,${encodeURIComponent(code)}`,
+        ],
+      }).output();
+      return new TextDecoder().decode(stdout).trim();
+    };
+    assertEquals(await run(`--allow-read=${path}`), "68");
+    assertEquals(
+      await run(),
+      `GgufError: Cannot use "${path}": Deno has no permission to read it, run with --allow-read="${path}"`,
+    );
+  });
+});
+
+Deno.test("GgufFile.open() refuses what is not a GGUF file", async () => {
+  assertEquals(
+    await problemOf(new TextEncoder().encode("PK\x03\x04 and so on")),
+    'it is not a GGUF file: it must begin with "GGUF" and begins with the bytes 50 4b 03 04',
+  );
+  assertEquals(
+    await problemOf(new Uint8Array(0)),
+    'it is not a GGUF file: it must begin with "GGUF" and has 0 bytes',
+  );
+});
+
+Deno.test("GgufFile.open() refuses other versions and big-endian files", async () => {
+  for (const version of [0, 1, 4]) {
+    assertEquals(
+      await problemOf({ metadata, tensors: [], version }),
+      `it is of GGUF version ${version}: versions 2 and 3 are supported`,
+    );
+  }
+  assertEquals(
+    await problemOf({ metadata, tensors: [], version: 3 << 24 }),
+    "it is big-endian: only little-endian GGUF files are supported",
+  );
+  await withOpen({ metadata, tensors: [tensor], version: 2 }, (file) => {
+    assertEquals(file.read(file.tensor("a")), tensor.data);
+  });
+});
+
+Deno.test("GgufFile.open() names the tensor whose data is cut off", async () => {
+  const bytes = ggufBytes({ metadata, tensors: everyType });
+  assertEquals(
+    await problemOf(bytes.subarray(0, bytes.length - 1)),
+    `it is cut off: the data of tensor "t5.weight" ends at byte ${bytes.length}, the file has ${
+      bytes.length - 1
+    }`,
+  );
+});
+
+Deno.test("GgufFile.open() refuses a file cut off anywhere", async () => {
+  const bytes = ggufBytes({
+    metadata: { a: { kind: "string", value: ["x", "yz"] }, b: { kind: "float64", value: 1 } },
+    tensors: [tensor, randomTensor("b", [5], "F32")],
+  });
+  for (let length = 0; length < bytes.length; length++) {
+    const problem = await problemOf(bytes.subarray(0, length));
+    assertMatch(problem, /cut off|not a GGUF/, `${length} bytes: ${problem}`);
+  }
+});
+
+Deno.test("GgufFile.open() refuses tensors that overlap", async () => {
+  const b = { ...randomTensor("b", [16], "F32"), offset: 64 };
+  assertMatch(
+    await problemOf({ metadata, tensors: [tensor, b] }),
+    /^the data of tensors "a" and "b" overlap at byte \d+$/,
+  );
+});
+
+Deno.test("GgufFile.open() refuses a tensor that is not aligned", async () => {
+  assertEquals(
+    await problemOf({ metadata, tensors: [{ ...tensor, offset: 16 }] }),
+    'tensor "a" is at offset 16, which is not a multiple of the alignment 32',
+  );
+});
+
+Deno.test("GgufFile.open() keeps to the alignment that a file declares", async () => {
+  const aligned = (value: number) => ({
+    ...metadata,
+    "general.alignment": { kind: "uint32", value } as const,
+  });
+  await withOpen({ metadata: aligned(256), tensors: everyType, alignment: 256 }, (file) => {
+    for (const { name, data } of everyType) {
+      assertEquals(file.tensor(name).offset % 256, 0);
+      assertEquals(file.read(file.tensor(name)), data);
+    }
+  });
+  for (const value of [0, 3, 48]) {
+    assertEquals(
+      await problemOf({ metadata: aligned(value), tensors: [] }),
+      `metadata key "general.alignment" must be a power of two and is ${value}`,
+    );
+  }
+});
+
+Deno.test("GgufFile.open() refuses a name that appears twice", async () => {
+  assertEquals(
+    await problemOf({ metadata, tensors: [tensor, tensor] }),
+    'tensor "a" appears twice',
+  );
+  const bytes = ggufBytes({
+    metadata: { aa: { kind: "uint8", value: 1 }, ab: { kind: "uint8", value: 1 } },
+    tensors: [],
+  });
+  bytes[bytes.lastIndexOf(0x62)] = 0x61; // "ab" to "aa"
+  assertEquals(await problemOf(bytes), 'metadata key "aa" appears twice');
+});
+
+Deno.test("GgufFile.open() refuses impossible shapes", async () => {
+  const shaped = (shape: number[]) => problemOf({ metadata, tensors: [{ ...tensor, shape }] });
+  assertEquals(await shaped([]), 'tensor "a" must have 1 to 4 dimensions and has 0');
+  assertEquals(await shaped([1, 1, 1, 1, 32]), 'tensor "a" must have 1 to 4 dimensions and has 5');
+  assertMatch(await shaped([0, 32]), /^tensor "a" has the shape \[0, 32\] in Q8_0, 0 bytes/);
+  assertMatch(await shaped([2 ** 31, 2 ** 40]), /at most the file's \d+ are possible$/);
+  assertEquals(
+    await shaped([32, 2]),
+    'tensor "a" has rows of 2 elements: in Q8_0 it must be a multiple of 32',
+  );
+});
+
+Deno.test("GgufFile.open() names a tensor type that is not supported", async () => {
+  const problem = await problemOf({ metadata, tensors: [{ ...tensor, type: "Q6_K" }] });
+  assertEquals(
+    problem,
+    'tensor "a" is of type Q6_K, which is not supported: supported are F32, F16, BF16, Q4_0, Q4_1, Q8_0',
+  );
+  const bytes = ggufBytes({ metadata: {}, tensors: [tensor] });
+  bytes[24 + 8 + 1 + 4 + 16 + 1] = 77; // the type's second byte
+  assertMatch(await problemOf(bytes), /^tensor "a" is of type 19720, which is not supported/);
+});
+
+Deno.test("GgufFile.open() refuses damaged metadata", async () => {
+  const patched = (value: TypedValue, at: number, byte: number) => {
+    const bytes = ggufBytes({ metadata: { k: value }, tensors: [] });
+    bytes[24 + 8 + 1 + at] = byte; // counted from the kind of the value
+    return problemOf(bytes);
+  };
+  assertEquals(
+    await patched({ kind: "bool", value: true }, 4, 2),
+    'metadata key "k" must be 0 or 1, as a boolean, and is 2',
+  );
+  assertEquals(
+    await patched({ kind: "uint8", value: 1 }, 0, 13),
+    'metadata key "k" is of unknown kind 13',
+  );
+  assertEquals(
+    await patched({ kind: "uint8", value: [1] }, 4, 13),
+    'metadata key "k" is a list of unknown kind 13',
+  );
+  assertEquals(
+    await patched({ kind: "uint8", value: [1] }, 4, 9),
+    'metadata key "k" is a list of lists, which is not supported',
+  );
+  assertMatch(
+    await patched({ kind: "string", value: "é" }, 12, 0xff),
+    /^metadata key "k", 2 bytes at byte \d+, is not valid UTF-8$/,
+  );
+});
+
+Deno.test("GgufFile.open() allocates nothing for lengths that the file cannot hold", async () => {
+  const claims = (at: number) => {
+    const bytes = ggufBytes({
+      metadata: { k: { kind: "string", value: ["x"] } },
+      tensors: [],
+    });
+    bytes.fill(0xff, at, at + 6); // a 64-bit count of 2^48 - 1
+    return problemOf(bytes);
+  };
+  const room =
+    /claims 281474976710655 (entries|bytes), and what follows has room for \d+: it is damaged/;
+  const start = performance.now();
+  assertMatch(await claims(8), /^the table of tensors claims/);
+  assertMatch(await claims(16), /^the metadata claims/);
+  assertMatch(await claims(24), /^the key of metadata entry 0 claims/);
+  assertMatch(await claims(24 + 9 + 8), room); // the list's
+  assertMatch(await claims(24 + 9 + 16), room); // the string's in it
+  assert(performance.now() - start < 1000);
+});
+
+Deno.test("GgufFile.open() reads a header of many megabytes", async () => {
+  const words = Array.from({ length: 400_000 }, (_, i) => `é${i}`);
+  const long = "x".repeat(3 << 20);
+  const metadata: Record<string, TypedValue> = {
+    words: { kind: "string", value: words },
+    long: { kind: "string", value: long },
+  };
+  await withOpen({ metadata, tensors: [tensor] }, (file) => {
+    assertEquals(file.strings("words"), words);
+    assertEquals(file.string("long") === long, true);
+    assertEquals(file.read(file.tensor("a")), tensor.data);
+  });
+});
+
+Deno.test("GgufFile.open() refuses a header that takes the file for its string", async () => {
+  const bytes = ggufBytes({ metadata: { k: { kind: "string", value: "x" } }, tensors: [] });
+  new DataView(bytes.buffer).setBigUint64(24 + 9 + 4, 1n << 30n, true);
+  await withFile(bytes, async (path) => {
+    Deno.truncateSync(path, 2 ** 31); // a hole: it takes no room on the disk
+    await assertRejects(
+      () => GgufFile.open(path),
+      GgufError,
+      'metadata key "k" claims 1073741824 bytes, and what follows has room for 67108',
+    );
+  });
+});
+
+Deno.test("GgufFile.open() refuses a header of more than 64 MiB", async () => {
+  const bytes = ggufBytes({
+    metadata: { k: { kind: "string", value: "" }, l: { kind: "uint8", value: 1 } },
+    tensors: [],
+  });
+  const start = 24 + 9 + 4 + 8; // of the string, which is made to fill all that is allowed
+  new DataView(bytes.buffer).setBigUint64(start - 8, BigInt((64 << 20) - start), true);
+  await withFile(bytes, async (path) => {
+    Deno.truncateSync(path, 128 << 20);
+    await assertRejects(
+      () => GgufFile.open(path),
+      GgufError,
+      "the key of metadata entry 1 ends 67108872 bytes into the file, the header may have 67108864",
+    );
+  });
+});
+
+Deno.test("GgufFile.open() gives a valid file or a GgufError for random damage", async () => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  let state = seed;
+  const random = (below: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor(state / 2 ** 32 * below);
+  };
+  const original = ggufBytes({ metadata, tensors: everyType });
+  const path = await Deno.makeTempFile({ suffix: ".gguf" });
+  let refused = 0;
+  try {
+    for (let i = 0; i < 3000; i++) {
+      const bytes = original.slice();
+      const header = i % 2 === 0 ? 600 : Math.min(bytes.length, 65536);
+      for (let flips = 1 + random(4); flips > 0; flips--) {
+        bytes[random(header)] = random(3) === 0 ? 0xff : random(256);
+      }
+      Deno.writeFileSync(path, bytes);
+      const start = performance.now();
+      try {
+        using file = await GgufFile.open(path);
+        for (const tensor of file.tensors.values()) file.read(tensor);
+      } catch (error) {
+        refused++;
+        assert(error instanceof GgufError, `Seed ${seed}, case ${i}: ${error}`);
+      }
+      const ms = performance.now() - start;
+      assert(ms < 1000, `Seed ${seed}, case ${i} took ${ms} ms`);
+    }
+  } finally {
+    await Deno.remove(path);
+  }
+  assert(refused > 300 && refused < 3000, `Seed ${seed}: ${refused} of 3000 refused`);
+});
