@@ -32,10 +32,10 @@ __device__ __forceinline__ void add_bins(unsigned *total, const unsigned *bins, 
 // millions of values keeps its digits. bins [2048], zeroed; sums [warps].
 extern "C" __global__ void magnitude_histogram(unsigned *bins, double *sums, const float *x,
                                                long long count) {
-  __shared__ unsigned block_bins[2 * BINS];
-  clear_bins(block_bins, 2 * BINS);
-  // Two tables in turn: equal neighbours would wait for each other's counter.
-  unsigned *even = block_bins, *odd = block_bins + BINS;
+  // Four tables in turn: equal neighbours would wait for each other's counter.
+  __shared__ unsigned block_bins[4 * BINS];
+  clear_bins(block_bins, 4 * BINS);
+  unsigned *local = block_bins;
   double sum = 0;
   if (WARP == 1) {
     long long i = span_begin(count), end = span_end(count);
@@ -44,23 +44,24 @@ extern "C" __global__ void magnitude_histogram(unsigned *bins, double *sums, con
       float partial = 0;
       for (long long j = i; j < stop; j++) partial += absolute(x[j]);
       sum += static_cast<double>(partial);
-      for (; i + 2 <= stop; i += 2) {
-        even[magnitude(x[i]) >> 20]++;
-        odd[magnitude(x[i + 1]) >> 20]++;
+      for (; i + 4 <= stop; i += 4) {
+        for (int t = 0; t < 4; t++) local[t * BINS + (magnitude(x[i + t]) >> 20)]++;
       }
-      for (; i < stop; i++) even[magnitude(x[i]) >> 20]++;
+      for (; i < stop; i++) local[magnitude(x[i]) >> 20]++;
     }
   } else {
     for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
       unsigned bits = magnitude(x[i]);
       sum += static_cast<double>(__uint_as_float(bits));
-      block_add((lane() % 2 ? odd : even) + (bits >> 20), 1);
+      block_add(local + lane() % 4 * BINS + (bits >> 20), 1);
     }
     sum = warp_sum(sum);
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < BINS; i += blockDim.x) even[i] += odd[i];
-  add_bins(bins, even, BINS);
+  for (int i = threadIdx.x; i < BINS; i += blockDim.x) {
+    local[i] += local[BINS + i] + local[2 * BINS + i] + local[3 * BINS + i];
+  }
+  add_bins(bins, local, BINS);
   if (lane() == 0) sums[warp_id()] = sum;
 }
 
@@ -100,16 +101,21 @@ extern "C" __global__ void magnitude_refine(unsigned *bins, const selection *res
     if (bits >> known == second) block_add(local + BINS + (bits >> shift & mask), 1);
   };
   if (WARP == 1) {
-    // Few values are of interest: look at 32 at once, and one by one only where there is something.
+    // Few values are of interest: 64 are flagged at once, and only flagged ones are visited.
     long long i = span_begin(count), end = span_end(count);
-    for (; i + 32 <= end; i += 32) {
-      unsigned interesting = 0;
-      for (int j = 0; j < 32; j++) {
+    for (; i + 64 <= end; i += 64) {
+      union {
+        unsigned char flags[64];
+        unsigned long long words[8];
+      };
+      for (int j = 0; j < 64; j++) {
         unsigned leading = magnitude(x[i + j]) >> known;
-        interesting |= (leading == first) | (leading == second);
+        flags[j] = (leading == first) | (leading == second);
       }
-      if (interesting) {
-        for (int j = 0; j < 32; j++) visit(magnitude(x[i + j]));
+      for (int w = 0; w < 8; w++) {
+        for (unsigned long long word = words[w]; word; word &= word - 1) {
+          visit(magnitude(x[i + 8 * w + (__ffsll(static_cast<long long>(word)) - 1) / 8]));
+        }
       }
     }
     for (; i < end; i++) visit(magnitude(x[i]));

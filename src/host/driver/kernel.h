@@ -45,6 +45,8 @@ inline float __uint_as_float(unsigned bits) {
   return value;
 }
 
+inline int __ffsll(long long value) { return __builtin_ffsll(value); }
+
 namespace outlierscope {
 
 template <auto Kernel>
