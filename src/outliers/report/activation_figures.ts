@@ -10,11 +10,13 @@ import {
   draw,
   type Figure,
   grid,
+  label,
   legend,
   line,
   position,
   valueAxis,
   visualMap,
+  WIDTH,
 } from "./chart.ts";
 import { heatMap, tokenLabels } from "./heat_map.ts";
 import { count, formatNumber, plainText } from "./text.ts";
@@ -159,8 +161,8 @@ function tokensFigure(analysis: Analysis, place: Place): Figure {
 
 function featuresFigure(analysis: Analysis, place: Place): Figure {
   const { layers } = place.data;
-  // The largest of a feature's ratios over the sequences.
   const points = layers.flatMap(({ sequences }, row) => {
+    // The largest of a feature's ratios over the sequences; no more features than of one sequence.
     const ratios = new Map<number, number>();
     for (const { mean, topFeatures } of sequences) {
       for (const { feature, value } of topFeatures) {
@@ -170,11 +172,15 @@ function featuresFigure(analysis: Analysis, place: Place): Figure {
         }
       }
     }
-    return [...ratios].map(([feature, ratio]) => ({ row, feature, ratio }));
+    return [...ratios].map(([feature, ratio]) => ({ row, feature, ratio }))
+      .sort((a, b) => b.ratio - a.ratio)
+      .slice(0, Math.max(0, ...sequences.map(({ topFeatures }) => topFeatures.length)));
   }).sort((a, b) => a.ratio - b.ratio); // the largest are drawn last, on top
   const range = colorRange(points.map(({ ratio }) => ratio), true);
-  const top = 92, plotHeight = 340;
-  const labelled = new Set(labelPoints(points, place.features, plotHeight));
+  const top = 92, plotHeight = 340, right = 176;
+  const largest = layers.length > 50 ? 11 : 18, smallest = layers.length > 50 ? 3 : 5;
+  const height = (feature: number) =>
+    top + plotHeight * (1 - feature / Math.max(1, place.features));
   return draw({
     name: `${place.name}_features`,
     title: `${place.title}: largest features by layer`,
@@ -184,45 +190,46 @@ function featuresFigure(analysis: Analysis, place: Place): Figure {
     caption:
       `Each dot is one of the features (channels) with the largest ${place.symbol} in its layer; ` +
       `${place.meaning}. Size and colour give that maximum as a multiple of the layer's mean ` +
-      `${place.symbol}, on a logarithmic scale; the strongest features bear their index. Dark dots ` +
-      `in a horizontal row are a feature that carries outliers through many layers.`,
+      `${place.symbol}, on a logarithmic scale; the strongest features are named at the right. Dark ` +
+      `dots in a row are a feature that carries outliers through many layers.`,
     height: top + plotHeight + 58,
     option: range === null ? null : {
-      grid: grid({ top, right: 132 }),
+      grid: grid({ top, right }),
       xAxis: categoryAxis("Layer", layers.map(({ layer }) => layer)),
       yAxis: { ...valueAxis("Feature index", "value"), min: 0, max: Math.max(1, place.features) },
       visualMap: visualMap(2),
-      graphic: colorBar(range, top, plotHeight, "max / mean"),
+      graphic: [
+        ...colorBar(range, top, plotHeight, "max / mean"),
+        ...strongest(points, (a, b) => Math.abs(height(a) - height(b)) > 14).map((feature) =>
+          label(`◂ ${feature}`, WIDTH - right + 4, height(feature))
+        ),
+      ],
       series: [{
         type: "scatter",
         silent: true,
-        data: points.map((point) => ({
-          value: [point.row, point.feature, position(point.ratio, range)],
-          symbolSize: (layers.length > 50 ? 3 : 5) +
-            (layers.length > 50 ? 8 : 13) * position(point.ratio, range),
-          itemStyle: { borderColor: "#555555", borderWidth: 0.6 },
-          label: {
-            show: labelled.has(point),
-            formatter: String(point.feature),
-            position: point.row > layers.length * 0.8 ? "left" as const : "right" as const,
-            color: "#222222",
-            fontSize: 11,
-            textBorderColor: "#FFFFFF",
-            textBorderWidth: 2,
-          },
-        })),
+        clip: false,
+        itemStyle: { borderColor: "#555555", borderWidth: 0.6 },
+        data: points.map(({ row, feature, ratio }) => {
+          const place = position(ratio, range);
+          return {
+            value: [row, feature, place],
+            symbolSize: smallest + (largest - smallest) * place,
+          };
+        }),
       }],
     },
   });
 }
 
-// The strongest point of each of the strongest features, as long as their labels do not meet.
-function labelPoints<P extends { feature: number }>(points: P[], features: number, height: number) {
-  const chosen: P[] = [];
-  for (const point of points.toReversed()) {
-    const apart = (other: P) => Math.abs(other.feature - point.feature) * height / features > 14;
-    if (chosen.every(apart)) chosen.push(point);
-    if (chosen.length === 6) break;
+// The features worth a name: a fifth of the largest ratio or more, and their names do not meet.
+function strongest(
+  ascending: { feature: number; ratio: number }[],
+  apart: (a: number, b: number) => boolean,
+): number[] {
+  const chosen: number[] = [];
+  for (const { feature, ratio } of ascending.toReversed()) {
+    if (ratio < ascending.at(-1)!.ratio / 5 || chosen.length === 6) break;
+    if (chosen.every((other) => apart(other, feature))) chosen.push(feature);
   }
   return chosen;
 }

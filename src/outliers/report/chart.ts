@@ -82,10 +82,13 @@ export function draw({ name, title, subtitle, caption, height, option }: Drawing
 }
 
 // ECharts numbers its charts in the ids it makes (zr0-c1). The figure's name instead of that number
-// keeps the text deterministic, and the ids of several figures in one page apart. Texts are escaped,
-// so whatever stands between < and > is a tag.
+// keeps the text deterministic, and the ids of several figures in one page apart. What serves only the
+// mouse goes. Texts are escaped, so whatever stands between < and > is a tag.
 function settle(svg: string, name: string): string {
-  return svg.replace(/<[^>]*>/g, (tag) => tag.replace(/\bzr\d+-/g, `${name}-`));
+  return svg.replace(/<style[^>]*>.*?<\/style>/s, "").replace(
+    /<[^>]*>/g,
+    (tag) => tag.replace(/ (class|pointer-events)="[^"]*"/g, "").replace(/\bzr\d+-/g, `${name}-`),
+  );
 }
 
 /** The plot's place: room for title and legend above, labels at the sides. */
@@ -129,16 +132,17 @@ export function valueAxis(
 /** The legend of lines or bars, under the title. */
 export function legend(names: string[]) {
   return {
-    data: names,
+    // ECharts measures no fonts here; a width a name keeps wide fonts from running into the next one.
+    data: names.map((name) => ({ name, textStyle: { width: 7 * name.length } })),
     left: 72,
     top: 58,
-    itemGap: 18,
+    itemGap: 12,
     itemWidth: 30,
     textStyle: { ...LABEL, fontFamily: FONT },
   };
 }
 
-/** A line over the layers; values that a log axis cannot show are left out. */
+/** A line over the layers; what is no number leaves a gap. */
 export function line(
   name: string,
   values: (number | null)[],
@@ -152,7 +156,8 @@ export function line(
     symbol: look.symbol ?? "circle",
     symbolSize: values.length > 50 ? 4 : 7,
     showSymbol: look.symbol !== "none",
-    lineStyle: { width: 2, type: look.dash ?? "solid" },
+    itemStyle: { opacity: look.symbol === "none" ? 0 : 1 },
+    lineStyle: { width: 2, type: look.dash ?? "solid", opacity: 1 },
     silent: true,
   };
 }
@@ -229,48 +234,38 @@ export function colorBar(
         lineWidth: 0.5,
       },
     },
-    ...ticks.map((tick): GraphicComponentOption => ({
-      type: "text",
-      silent: true,
-      style: {
-        text: formatter(tick),
-        x: left + width + 6,
-        y: top + height * (1 - position(tick, range)),
-        verticalAlign: "middle",
-        fontSize: 11,
-        fontFamily: FONT,
-        fill: INK,
-      },
-    })),
-    {
-      type: "text",
-      silent: true,
-      style: {
-        text: name,
-        x: left,
-        y: top - 22,
-        fontSize: 12,
-        fontFamily: FONT,
-        fill: INK,
-      },
-    },
+    ...ticks.map((tick) =>
+      label(formatter(tick), left + width + 6, top + height * (1 - position(tick, range)))
+    ),
+    label(name, left, top - 16),
   ];
 }
 
-// Powers of ten, or quarters, that do not touch the labels at the ends.
-function innerTicks(range: ColorRange, height: number): number[] {
-  const candidates: number[] = [];
-  if (range.log) {
-    const first = Math.ceil(Math.log10(range.low)), last = Math.floor(Math.log10(range.high));
-    const step = Math.max(1, Math.ceil((last - first + 1) * 18 / height));
-    for (let power = first; power <= last; power += step) candidates.push(10 ** power);
-  } else if (height >= 90) {
-    for (const part of [0.25, 0.5, 0.75]) {
-      candidates.push(range.low + part * (range.high - range.low));
-    }
+/** A text beside the plot, at the middle of its left edge. */
+export function label(text: string, x: number, y: number): GraphicComponentOption {
+  return {
+    type: "text",
+    silent: true,
+    style: { text, x, y, verticalAlign: "middle", fontSize: 11, fontFamily: FONT, fill: INK },
+  };
+}
+
+// Powers of ten, or round numbers, that do not touch the labels at the ends.
+function innerTicks({ low, high, log }: ColorRange, height: number): number[] {
+  const room = Math.max(1, height / 24);
+  const ticks: number[] = [];
+  if (log) {
+    const first = Math.ceil(Math.log10(low)), last = Math.floor(Math.log10(high));
+    const step = Math.max(1, Math.ceil((last - first) / room));
+    for (let power = first; power <= last; power += step) ticks.push(10 ** power);
+  } else {
+    const least = (high - low) / Math.min(6, room);
+    const power = 10 ** Math.floor(Math.log10(least));
+    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= least)!;
+    for (let i = Math.ceil(low / step); i * step < high; i++) ticks.push(i * step);
   }
-  return candidates.filter((tick) => {
-    const place = position(tick, range) * height;
+  return ticks.filter((tick) => {
+    const place = position(tick, { low, high, log }) * height;
     return place > 16 && place < height - 16;
   });
 }

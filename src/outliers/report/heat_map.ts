@@ -75,7 +75,11 @@ export function heatMap(map: HeatMap): Figure {
           ...(upright ? { interval: 0, fontSize: 11 } : {}),
         },
       },
-      yAxis: { ...categoryAxis("Layer", layers), nameGap: 44 },
+      yAxis: {
+        ...categoryAxis("Layer", layers),
+        nameGap: 44,
+        axisLabel: { ...across.axisLabel, ...(cell >= 12 ? { interval: 0 } : {}) },
+      },
       visualMap: visualMap(2),
       graphic: colorBar(range, TOP, plotHeight, map.valueName, map.formatter ?? formatNumber),
       series: [{ type: "heatmap", data, silent: true, itemStyle: { borderWidth: 0 } }],
