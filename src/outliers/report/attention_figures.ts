@@ -162,6 +162,7 @@ export function tokenClassesFigure(analysis: Analysis): Figure {
       `(“the”, “and”, blanks), and others. A token counts once, in however many layers it has ` +
       `outliers: by τ for activations, by ρ for attention.`,
     height: 400,
+    nothing: "no token has an outlier",
     option: kinds.every(({ total }) => total === 0) ? null : {
       grid: grid(),
       legend: { ...legend(kinds.map(({ label }) => label)), itemWidth: 16 },

@@ -25,6 +25,8 @@ export interface Drawing extends Omit<Figure, "svg"> {
   subtitle: string;
   /** Height in pixels. */
   height: number;
+  /** Why there may be nothing to draw, in words. */
+  nothing?: string;
   /** Axes and series. */
   option: EChartsOption | null;
 }
@@ -52,7 +54,9 @@ const FONT = "system-ui, 'DejaVu Sans', 'Noto Sans', sans-serif";
 const LABEL = { color: INK, fontSize: 12 };
 
 /** Makes the SVG of a drawing. */
-export function draw({ name, title, subtitle, caption, height, option }: Drawing): Figure {
+export function draw(drawing: Drawing): Figure {
+  const { name, title, subtitle, caption, height, option } = drawing;
+  const nothing = drawing.nothing ?? "the analysis has no such data";
   const chart = init(null, null, {
     renderer: "svg",
     ssr: true,
@@ -66,7 +70,7 @@ export function draw({ name, title, subtitle, caption, height, option }: Drawing
       textStyle: { fontFamily: FONT },
       title: {
         text: title,
-        subtext: option ? subtitle : `${subtitle}\nNothing to draw: the analysis has no such data`,
+        subtext: option ? subtitle : `${subtitle}\nNothing to draw: ${nothing}`,
         left: 16,
         top: 8,
         itemGap: 4,
@@ -87,7 +91,11 @@ export function draw({ name, title, subtitle, caption, height, option }: Drawing
 function settle(svg: string, name: string): string {
   return svg.replace(/<style[^>]*>.*?<\/style>/s, "").replace(
     /<[^>]*>/g,
-    (tag) => tag.replace(/ (class|pointer-events)="[^"]*"/g, "").replace(/\bzr\d+-/g, `${name}-`),
+    (tag) =>
+      tag.replace(/ (class|pointer-events|ecmeta_\w+)="[^"]*"/g, "").replace(
+        /\bzr\d+-/g,
+        `${name}-`,
+      ),
   );
 }
 
@@ -132,8 +140,9 @@ export function valueAxis(
 /** The legend of lines or bars, under the title. */
 export function legend(names: string[]) {
   return {
-    // ECharts measures no fonts here; a width a name keeps wide fonts from running into the next one.
-    data: names.map((name) => ({ name, textStyle: { width: 7 * name.length } })),
+    data: names,
+    // ECharts guesses the widths of texts here, too small for wide fonts: some blanks keep entries apart.
+    formatter: (name: string) => name + "\u00a0".repeat(Math.ceil(name.length / 10)),
     left: 72,
     top: 58,
     itemGap: 12,
