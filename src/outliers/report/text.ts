@@ -58,9 +58,8 @@ export function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return "–";
   if (size !== 0 && (size < 1e-3 || size >= 1e9)) {
     const [digits, exponent] = value.toExponential(2).split("e");
-    const mantissa = Number(digits);
-    return `${mantissa === 1 ? "" : `${mantissa} × `}10${superscript(Number(exponent))}`
-      .replace("-", "−");
+    return `${Number(digits)} × 10${superscript(Number(exponent))}`
+      .replace(/^(-?)1 × /, "$1").replace("-", "−");
   }
   return (size >= 1000 ? WHOLE : SHORT).format(value).replace("-", "−");
 }

@@ -135,24 +135,24 @@ export function testName(test: string): string {
     case "attention":
       return "attention by τ";
     case "weights":
-      return projection ? `weights of the ${plainText(projection)} projection` : "weights";
+      return projection ? `${plainText(projection)} weights` : "weights";
     default:
       return plainText(test);
   }
 }
 
-/** One sentence on the tests that cannot fire. */
+/** Which tests cannot fire, and why. */
 export function reachabilityNote(tests: Reachability[], tau: number): string {
   const out = tests.filter(({ reachable }) => !reachable);
   if (out.length === 0) {
-    return `Every test can exceed τ = ${formatNumber(tau)}: a finding of none is a finding.`;
+    return `Every test can exceed τ = ${formatNumber(tau)}: to find none is a finding.`;
   }
+  const byLimit = [...Map.groupBy(out, ({ limit }) => limit)].map(([limit, tests]) =>
+    `${join(tests.map(({ test }) => testName(test)))} (at most ${formatNumber(limit)})`
+  );
   return `At τ = ${
     formatNumber(tau)
   } these tests cannot fire, whatever the model's values, because ` +
-    `max/mean of N numbers is at most N: ` +
-    `${
-      join(out.map(({ test, limit }) => `${testName(test)} (at most ${formatNumber(limit)})`))
-    }. ` +
-    `For these, look at the ratios themselves, or lower τ.`;
+    `max/mean of N numbers is at most N: ${byLimit.join("; ")}. For these, look at the ratios ` +
+    `themselves, or lower τ.`;
 }
