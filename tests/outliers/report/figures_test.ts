@@ -231,9 +231,13 @@ Deno.test("renderFigures() draws activations and weights that are zero everywher
       entry.ratio = 0;
     }
   }
-  for (const { svg } of renderFigures(analysis)) {
+  const zero = renderFigures(analysis);
+  for (const { svg } of zero) {
     parseXml(svg);
     assert(!/NaN|Infinity/.test(svg));
+  }
+  for (const name of ["hidden_state_layers", "down_input_tokens", "weights_modules"]) {
+    assert(texts(zero, name).some((text) => text.startsWith("Nothing to draw")), name);
   }
   // Half of x_down may be zero, as after ReLU: the median is missing, the rest is drawn.
   const relu = sampleAnalysis({ layers: 3 });
@@ -242,4 +246,12 @@ Deno.test("renderFigures() draws activations and weights that are zero everywher
   }
   const found = texts(renderFigures(relu), "down_input_layers");
   assert(!found.some((text) => text.startsWith("Nothing to draw")));
+});
+
+Deno.test("renderFigures() puts equal values in the middle of their colours", () => {
+  const analysis = sampleAnalysis({ layers: 2, texts: 0 });
+  for (const { sequences } of analysis.hiddenState.layers) sequences[0].tokenMaxima.fill(5);
+  const found = texts(renderFigures(analysis), "hidden_state_tokens");
+  // From half to twice the value, on a logarithmic scale.
+  for (const text of ["2.5", "10"]) assert(found.includes(text), text);
 });

@@ -105,6 +105,8 @@ Deno.test("renderPage() lists the largest values first, with place and ratio", (
 Deno.test("headline() and findings() tell where outliers are", () => {
   const analysis = sampleAnalysis({ layers: 10 });
   const { summary } = analysis;
+  summary.weights.outlierCount = 1;
+  assertStringIncludes(headline(analysis), "down-projection inputs, weights and attention.");
   summary.weights.outlierCount = 0;
   assertEquals(
     headline(analysis),
