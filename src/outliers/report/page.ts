@@ -205,6 +205,7 @@ code { font-family: ui-monospace, monospace; background: var(--band); padding: 0
 footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .75rem; }
 @media print {
   body { max-width: none; font-size: 11pt; }
+  figcaption, table { font-size: 9pt; }
   nav { display: none; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
