@@ -1,0 +1,85 @@
+// Puts a report on disk: analysis.json, report.html and figures/NAME.svg. Every file appears whole or
+// not at all: it is written under a temporary name beside its place and then renamed.
+
+import type { Analysis } from "../analysis.ts";
+import { renderFigures } from "./figures.ts";
+import { renderPage } from "./page.ts";
+
+/**
+ * Makes sure that a report can be written to `directory`, creating it if it is missing. Call it before
+ * hours of work. The check writes and removes one empty file, and touches nothing that is there.
+ *
+ * @throws {Error} If the directory or a file in it cannot be written; the message names the path.
+ */
+export async function prepareDirectory(directory: string): Promise<void> {
+  try {
+    const kind = await kindOf(directory);
+    if (kind === "file") throw new Error(`it is a file, not a directory`);
+    await Deno.mkdir(directory, { recursive: true });
+    for (const name of ["analysis.json", "report.html"]) {
+      if (await kindOf(`${directory}/${name}`) === "directory") {
+        throw new Error(`its entry "${name}" is a directory, not a file`);
+      }
+    }
+    const figures = await kindOf(`${directory}/figures`);
+    if (figures === "file") throw new Error(`its entry "figures" is a file, not a directory`);
+    for (const place of figures ? [directory, `${directory}/figures`] : [directory]) {
+      const probe = temporaryName(`${place}/probe`);
+      await Deno.writeTextFile(probe, "", { createNew: true });
+      await Deno.remove(probe);
+    }
+  } catch (cause) {
+    throw failure(directory, cause);
+  }
+}
+
+/**
+ * Writes `analysis.json`, `report.html` and `figures/NAME.svg` to `directory`, replacing those of an
+ * earlier report.
+ *
+ * @throws {Error} If something cannot be written; the message names the directory, and no temporary
+ * file stays behind.
+ */
+export async function writeReport(analysis: Analysis, directory: string): Promise<void> {
+  await prepareDirectory(directory);
+  const figures = renderFigures(analysis);
+  // The page comes last: once it is there, so is all that it speaks of.
+  const files = [
+    ...figures.map(({ name, svg }) => ({ path: `${directory}/figures/${name}.svg`, text: svg })),
+    { path: `${directory}/analysis.json`, text: JSON.stringify(analysis) + "\n" },
+    { path: `${directory}/report.html`, text: renderPage(analysis, figures) },
+  ].map((file) => ({ ...file, temporary: temporaryName(file.path) }));
+  try {
+    await Deno.mkdir(`${directory}/figures`, { recursive: true });
+    for (const { temporary, text } of files) {
+      await Deno.writeTextFile(temporary, text, { createNew: true });
+    }
+    for (const { temporary, path } of files) await Deno.rename(temporary, path);
+  } catch (cause) {
+    // Those already renamed are gone under this name, which is as well.
+    for (const { temporary } of files) await Deno.remove(temporary).catch(() => {});
+    throw failure(directory, cause);
+  }
+}
+
+function temporaryName(path: string): string {
+  return `${path}.${crypto.randomUUID()}.tmp`;
+}
+
+async function kindOf(path: string): Promise<"file" | "directory" | null> {
+  try {
+    return (await Deno.stat(path)).isDirectory ? "directory" : "file";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+function failure(directory: string, cause: unknown): Error {
+  const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+  return new Error(
+    `Cannot write the report to "${directory}": ${reason}; ` +
+      `name a directory that can be created or written to`,
+    { cause },
+  );
+}
