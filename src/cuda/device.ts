@@ -211,9 +211,8 @@ export class Device {
     );
   }
 
-  /** Copies bytes from the device once all work queued so far is done; blocks the thread. */
-  downloadSync(data: ArrayBufferView<ArrayBuffer>, pointer: number): void {
-    this.synchronizeSync();
+  /** Copies bytes from the device as they are at this moment, whatever is queued. */
+  read(data: ArrayBufferView<ArrayBuffer>, pointer: number): void {
     if (data.byteLength === 0) return;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.check(
@@ -222,10 +221,16 @@ export class Device {
     );
   }
 
+  /** Copies bytes from the device once all work queued so far is done; blocks the thread. */
+  downloadSync(data: ArrayBufferView<ArrayBuffer>, pointer: number): void {
+    this.synchronizeSync();
+    this.read(data, pointer);
+  }
+
   /** Copies bytes from the device once all work queued so far is done. */
   async download(data: ArrayBufferView<ArrayBuffer>, pointer: number): Promise<void> {
     await this.synchronize();
-    this.downloadSync(data, pointer);
+    this.read(data, pointer);
   }
 
   /** Copies between two places of the device in the order of the stream. */

@@ -40,10 +40,13 @@ export interface AxisMagnitudes {
   means: Float32Array;
 }
 
-/** Results on their way: read once the device is done with them. */
+/** Results on their way. */
 export interface Pending<T> extends Disposable {
-  /** Reads the results and frees their memory on the device. */
-  read(): Promise<T>;
+  /**
+   * Reads the results and frees their memory on the device. Before that the device must be done with
+   * them: wait for a mark set after they were queued.
+   */
+  read(): T;
 }
 
 /**
@@ -85,10 +88,10 @@ export function magnitudes(
   };
   return {
     [Symbol.dispose]: dispose,
-    async read() {
-      const integers = await selection.data();
+    read() {
+      const integers = selection.readNow();
       const floats = new Float32Array(integers.buffer);
-      const pairs = await list.data();
+      const pairs = list.readNow();
       const values = new Float32Array(pairs.buffer);
       dispose();
       const [medianBits, , , , greater, ties, over] = integers;
@@ -128,8 +131,8 @@ export function rowMagnitudes(
   return {
     means,
     [Symbol.dispose]: dispose,
-    async read() {
-      const result = { maxima: await maxima.data(), means: await means.data() };
+    read() {
+      const result = { maxima: maxima.readNow(), means: means.readNow() };
       dispose();
       return result;
     },
@@ -161,11 +164,11 @@ export function columnMagnitudes(
   };
   return {
     [Symbol.dispose]: dispose,
-    async read() {
+    read() {
       const result = {
-        maxima: await maxima.data(),
-        means: await means.data(),
-        rows: await rowsOf.data(),
+        maxima: maxima.readNow(),
+        means: means.readNow(),
+        rows: rowsOf.readNow(),
       };
       dispose();
       return result;

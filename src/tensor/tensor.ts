@@ -181,7 +181,17 @@ export class Tensor<D extends DType = DType, R extends number = number> implemen
     return array;
   }
 
-  /** The same, blocking the thread. */
+  /**
+   * The elements as they are at this moment. Only after a mark of the device that was set later than the
+   * work that writes them has been reached; else what comes is stale.
+   */
+  readNow(): DataOf<D> {
+    const array = newData(this.dtype, this.size);
+    this.device.read(array, this.pointer);
+    return array;
+  }
+
+  /** The elements once all work queued so far is done, blocking the thread. */
   dataSync(): DataOf<D> {
     const array = newData(this.dtype, this.size);
     this.device.downloadSync(array, this.pointer);

@@ -1,0 +1,41 @@
+/**
+ * Find and explain systematic outliers in Transformers: a few extreme values in weights, activations and
+ * attention that occur together, on the same tokens and in the same features.
+ *
+ * Everything runs on an NVIDIA GPU through the CUDA driver, and where there is none, by the same code, on
+ * the CPU.
+ *
+ * @example Find the outliers of a model
+ * ```ts ignore
+ * import { detectOutliers, loadModel } from "@outlierscope/outlierscope";
+ * using model = await loadModel("model.gguf");
+ * const { summary } = await detectOutliers(model, { texts: ["Summer is warm. Winter is cold."] });
+ * console.log(summary.hiddenState);
+ * ```
+ *
+ * @module
+ */
+
+export { Device, type DeviceOptions } from "./src/cuda/device.ts";
+export { CudaError } from "./src/cuda/errors.ts";
+export { LibraryError } from "./src/ffi/libraries.ts";
+export { HostBuildError } from "./src/host/build.ts";
+export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";
+export { type BlockType } from "./src/formats/gguf.ts";
+export { Tokenizer } from "./src/formats/tokenizer.ts";
+export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
+export { loadModel } from "./src/nn/load.ts";
+export { type Probe, type TapContext } from "./src/nn/probe.ts";
+export { type DataOf, type DType } from "./src/tensor/dtype.ts";
+export { type Owned, scope } from "./src/tensor/scope.ts";
+export { type Shape, Tensor } from "./src/tensor/tensor.ts";
+export * from "./src/outliers/analysis.ts";
+export { ACTIVATION_TAPS, ActivationOutlierProbe } from "./src/outliers/activation_outliers.ts";
+export { AttentionOutlierProbe } from "./src/outliers/attention_outliers.ts";
+export { detectOutliers, type DetectOutliersOptions } from "./src/outliers/detect.ts";
+export { DEFAULT_TEXT, PAPER_SENTENCE, type SourceText } from "./src/outliers/sequences.ts";
+export { tokenClass } from "./src/outliers/token_class.ts";
+export { WeightOutlierProbe } from "./src/outliers/weight_outliers.ts";
+export { type Figure, renderFigures } from "./src/outliers/report/figures.ts";
+export { renderPage } from "./src/outliers/report/page.ts";
+export { prepareDirectory, writeReport } from "./src/outliers/report/write.ts";

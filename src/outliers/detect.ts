@@ -1,0 +1,167 @@
+// The whole analysis of a model: runs texts through it once and finds outliers at the paper's four
+// places, in hidden states, down-projection inputs, weights and attention.
+
+import type { LlamaModel } from "../nn/models/llama.ts";
+import { ACTIVATION_TAPS, ActivationOutlierProbe } from "./activation_outliers.ts";
+import {
+  type Analysis,
+  ANALYSIS_VERSION,
+  type AnalyzedModel,
+  type AnalyzedSequence,
+  type Reachability,
+} from "./analysis.ts";
+import { AttentionOutlierProbe } from "./attention_outliers.ts";
+import { cutSequences, DEFAULT_TEXT, PAPER_SENTENCE, type SourceText } from "./sequences.ts";
+import { summarize } from "./summary.ts";
+import { WeightOutlierProbe } from "./weight_outliers.ts";
+
+/** Options of {@linkcode detectOutliers}. */
+export interface DetectOutliersOptions {
+  /**
+   * What to analyze; a plain string is named "text".
+   * @default {the text that comes with the library, and the paper's sentence}
+   */
+  texts?: readonly (string | SourceText)[];
+  /** Tokens of a sequence. @default {2048, or the model's context length if that is smaller} */
+  length?: number;
+  /** Sequences to cut from each text; from shorter texts than that, one. @default {1} */
+  sequences?: number;
+  /** τ: how many times the mean a value must exceed to be an outlier. @default {1000} */
+  tau?: number;
+  /** ρ: the share of a head's cumulative attention that makes a key an outlier. @default {0.1} */
+  attentionShare?: number;
+  /** Type of the inputs of matrix products. @default {"float32"} */
+  dtype?: "float32" | "bfloat16";
+  /** Told after each layer of each sequence: how many are done, of how many. */
+  onProgress?: (done: number, total: number) => void;
+  /** Stops the analysis; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+function describeModel({ config, file }: LlamaModel): AnalyzedModel {
+  const base = file.path.slice(file.path.lastIndexOf("/") + 1);
+  const storage: Record<string, number> = {};
+  let parameters = 0;
+  for (const { type, shape } of file.tensors.values()) {
+    const count = shape.reduce((product, extent) => product * extent, 1);
+    storage[type] = (storage[type] ?? 0) + count;
+    parameters += count;
+  }
+  return {
+    name: file.optionalString("general.name") ?? base.replace(/\.gguf$/, ""),
+    file: base,
+    architecture: file.string("general.architecture"),
+    layers: config.layers,
+    hiddenSize: config.hiddenSize,
+    intermediateSize: config.intermediateSize,
+    heads: config.heads,
+    keyValueHeads: config.keyValueHeads,
+    headDimension: config.headDimension,
+    vocabularySize: config.vocabularySize,
+    contextLength: config.contextLength,
+    parameters,
+    storage,
+  };
+}
+
+/** The largest ratio to a mean that each test can see: N numbers have max/mean ≤ N. */
+function reachability(
+  { config }: LlamaModel,
+  sequences: AnalyzedSequence[],
+  tau: number,
+): Reachability[] {
+  const { hiddenSize, intermediateSize, heads, headDimension } = config;
+  const longest = Math.max(...sequences.map(({ tokenIds }) => tokenIds.length));
+  const limits: Record<string, number> = {
+    hiddenState: longest * hiddenSize,
+    downInput: longest * intermediateSize,
+    attention: longest,
+    "weights.query": hiddenSize,
+    "weights.key": hiddenSize,
+    "weights.value": hiddenSize,
+    "weights.output": heads * headDimension,
+    "weights.gate": hiddenSize,
+    "weights.up": hiddenSize,
+    "weights.down": intermediateSize,
+  };
+  return Object.entries(limits).map(([test, limit]) => ({ test, limit, reachable: limit > tau }));
+}
+
+/**
+ * Finds the systematic outliers of a model on texts.
+ *
+ * An activation is an outlier if |x| > τ · mean|x| of its layer and sequence, a weight if |w| > τ times
+ * the mean of its row, a key if it holds a share ρ of a head's cumulative attention (paper §3.1; where
+ * τ = 1000 cannot be reached, `criteria.reachability` says so).
+ *
+ * @param model the model, from `loadModel`
+ * @returns all statistics and findings as plain data; `docs/analysis-format.md` describes it
+ * @throws {RangeError} if a text is empty or too short, or an option is out of its range
+ *
+ * @example Find the features that carry outliers
+ * ```ts ignore
+ * import { detectOutliers, loadModel } from "@outlierscope/outlierscope";
+ * using model = await loadModel("smollm2");
+ * const { summary } = await detectOutliers(model);
+ * console.log(summary.hiddenState.features);
+ * ```
+ */
+export async function detectOutliers(
+  model: LlamaModel,
+  options: DetectOutliersOptions = {},
+): Promise<Analysis> {
+  const { contextLength } = model.config;
+  const {
+    texts = [DEFAULT_TEXT, PAPER_SENTENCE],
+    length = Math.min(2048, contextLength),
+    sequences: count = 1,
+    tau = 1000,
+    attentionShare = 0.1,
+    dtype = "float32",
+  } = options;
+  if (!(tau > 0) || tau === Infinity) {
+    throw new RangeError(`Cannot use ${tau} as tau: it must be a number above 0`);
+  }
+  if (!(attentionShare > 0 && attentionShare <= 1)) {
+    throw new RangeError(
+      `Cannot use ${attentionShare} as attentionShare: it must be above 0 and at most 1`,
+    );
+  }
+  if (length > contextLength) {
+    throw new RangeError(
+      `Cannot analyze sequences of ${length} tokens: the model's context length is ${contextLength}`,
+    );
+  }
+  const sources = texts.map((text) => typeof text === "string" ? { source: "text", text } : text);
+  const sequences = sources.flatMap((source) =>
+    cutSequences(model.tokenizer, source, length, source === PAPER_SENTENCE ? 1 : count)
+  );
+  if (sequences.length === 0) throw new RangeError("Cannot analyze: there is no text");
+
+  const hiddenState = new ActivationOutlierProbe(ACTIVATION_TAPS.hiddenState, tau);
+  const downInput = new ActivationOutlierProbe(ACTIVATION_TAPS.downInput, tau);
+  const weights = new WeightOutlierProbe(tau);
+  const attention = new AttentionOutlierProbe(tau, attentionShare);
+  const hidden = await model.forward(sequences.map(({ tokenIds }) => tokenIds), {
+    dtype,
+    probes: [hiddenState, downInput, weights, attention],
+    ...(options.onProgress && { onProgress: options.onProgress }),
+    ...(options.signal && { signal: options.signal }),
+  });
+  for (const h of hidden) h.dispose();
+
+  const analysis: Omit<Analysis, "summary"> = {
+    format: "outlierscope-analysis",
+    version: ANALYSIS_VERSION,
+    created: new Date().toISOString(),
+    device: { name: model.device.name, kind: model.device.kind, dtype },
+    model: describeModel(model),
+    criteria: { tau, attentionShare, reachability: reachability(model, sequences, tau) },
+    sequences,
+    hiddenState: await hiddenState.result(),
+    downInput: await downInput.result(),
+    weights: await weights.result(),
+    attention: await attention.result(),
+  };
+  return { ...analysis, summary: summarize(analysis) };
+}

@@ -1,0 +1,53 @@
+// Turns texts into the token sequences of an analysis.
+
+import type { Tokenizer } from "../formats/tokenizer.ts";
+import type { AnalyzedSequence } from "./analysis.ts";
+import defaultText from "./texts/default.txt" with { type: "text" };
+
+/** A text to analyze. */
+export interface SourceText {
+  /** Where it came from, for the report. */
+  source: string;
+  /** The text. */
+  text: string;
+}
+
+/** The text that the paper's figures use. */
+export const PAPER_SENTENCE: SourceText = {
+  source: "paper sentence",
+  text: "Summer is warm. Winter is cold.",
+};
+/** English prose that comes with this library, long enough for 2,048 tokens. */
+export const DEFAULT_TEXT: SourceText = { source: "default text", text: defaultText };
+
+/**
+ * Cuts a text into consecutive sequences of tokens, with no special tokens added (as the paper does).
+ *
+ * @param length tokens of a sequence; a shorter text gives one shorter sequence
+ * @param count how many sequences to take from its start
+ * @throws {RangeError} if the text is empty, or too short for so many
+ */
+export function cutSequences(
+  tokenizer: Tokenizer,
+  { source, text }: SourceText,
+  length: number,
+  count: number,
+): AnalyzedSequence[] {
+  for (const [name, value] of [["length", length], ["sequences", count]] as const) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new RangeError(`Cannot use ${value} as ${name}: it must be a whole number, 1 or more`);
+    }
+  }
+  const ids = tokenizer.encode(text);
+  if (ids.length === 0) throw new RangeError(`Cannot analyze the ${source}: it is empty`);
+  if (count > Math.max(1, Math.floor(ids.length / length))) {
+    throw new RangeError(
+      `Cannot cut ${count} sequences of ${length} tokens from the ${source}: it has ` +
+        `${ids.length} tokens; give a longer text, or a smaller length or number`,
+    );
+  }
+  return Array.from({ length: count }, (_, i) => {
+    const tokenIds = ids.slice(i * length, (i + 1) * length);
+    return { source, tokenIds, tokenTexts: tokenIds.map((id) => tokenizer.tokenText(id)) };
+  });
+}

@@ -1,0 +1,93 @@
+// Outliers of weights: entries far above the mean of their row.
+
+import type { Probe, TapContext } from "../nn/probe.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Projection, WeightAnalysis, WeightRatio, WeightValue } from "./analysis.ts";
+import {
+  type AxisMagnitudes,
+  columnMagnitudes,
+  magnitudes,
+  rowMagnitudes,
+  rowRatios,
+} from "./magnitudes.ts";
+import { largestIndices, lowerMedian } from "./ranking.ts";
+import { Reading } from "./reading.ts";
+
+const TOP = 5;
+const PROJECTIONS: Record<string, Projection> = {
+  "attn.query.weight": "query",
+  "attn.key.weight": "key",
+  "attn.value.weight": "value",
+  "attn.output.weight": "output",
+  "mlp.gate.weight": "gate",
+  "mlp.up.weight": "up",
+  "mlp.down.weight": "down",
+};
+const ORDER = Object.values(PROJECTIONS);
+
+function extremalRatios({ maxima, means }: AxisMagnitudes): Float32Array {
+  // A row or column of zeros has no ratio; 0 keeps it out of the top.
+  return maxima.map((maximum, i) => means[i]! > 0 ? maximum / means[i]! : 0);
+}
+
+function topRatios(ratios: Float32Array): WeightRatio[] {
+  return largestIndices(ratios, TOP).map((index) => ({ index, ratio: ratios[index]! }));
+}
+
+/**
+ * Finds weight outliers: entries with |w| > τ · mean|row| (paper §3.1), and the rows and columns with the
+ * largest max/mean (paper §3.2). Give it to a model's forward pass, then ask for the result.
+ */
+export class WeightOutlierProbe implements Probe {
+  /** The weights it takes. */
+  readonly taps: readonly string[] = Object.keys(PROJECTIONS).map((name) => `layers.*.${name}`);
+  readonly #tau: number;
+  readonly #reading = new Reading();
+  readonly #results: WeightAnalysis[] = [];
+
+  /** @param tau τ */
+  constructor(tau: number) {
+    this.#tau = tau;
+  }
+
+  /** @param w [out, in] */
+  receive(w: Tensor<"float32">, { layer, name }: TapContext): void {
+    const matrix = w as Tensor<"float32", 2>;
+    const rows = rowMagnitudes(matrix);
+    const columns = columnMagnitudes(matrix);
+    // With each row divided by its mean, the mean over all entries is 1: τ times it is τ itself.
+    using ratios = rowRatios(matrix, rows.means);
+    const all = magnitudes(ratios, this.#tau);
+    this.#reading.after(w.device, () => {
+      const { over, largest } = all.read();
+      const rowStatistics = rows.read();
+      const columnRatios = extremalRatios(columns.read());
+      const weightValue = ({ value, row, column }: typeof largest[number]): WeightValue => ({
+        value: value * rowStatistics.means[row]!,
+        row,
+        column,
+        ratio: Math.abs(value),
+      });
+      this.#results.push({
+        layer: layer + 1,
+        projection: PROJECTIONS[name.replace(/^layers\.\d+\./, "")]!,
+        shape: [matrix.shape[0], matrix.shape[1]],
+        mean: rowStatistics.means.reduce((sum, mean) => sum + mean, 0) / matrix.shape[0],
+        top: largest.slice(0, TOP).map(weightValue),
+        outlierCount: over,
+        outliers: largest.slice(0, over).map(weightValue),
+        topRows: topRatios(extremalRatios(rowStatistics)),
+        topColumns: topRatios(columnRatios),
+        medianColumnRatio: lowerMedian(columnRatios),
+      });
+    });
+  }
+
+  /** What was found, by layer and projection, once the forward pass is over. */
+  async result(): Promise<WeightAnalysis[]> {
+    await this.#reading.finish();
+    return this.#results.sort((a, b) =>
+      a.layer - b.layer || ORDER.indexOf(a.projection) - ORDER.indexOf(b.projection)
+    );
+  }
+}
