@@ -9,12 +9,16 @@ few words that the model writes:
 
     python tools/pytorch/llama_gguf.py [MODEL.gguf]
 
+Write the dequantized model as a folder with safetensors, as transformers reads them:
+
+    python tools/pytorch/llama_gguf.py --save FOLDER [MODEL.gguf]
+
 Versions it was written with: Python 3.11, torch 2.13.0 (CPU), transformers 5.23.0, gguf 0.19.0,
 tokenizers 0.23.3, numpy 2.4.6.
 """
 
+import argparse
 import os
-import sys
 
 import gguf
 import numpy as np
@@ -190,8 +194,8 @@ def add_taps(model, hidden=None, down_input=None, attention=None):
     return hooks
 
 
-def main():
-    path = sys.argv[1] if len(sys.argv) > 1 else default_model_path()
+def check(path):
+    """Compares every tensor with transformers' own loader, and lets the model write."""
     from transformers import AutoModelForCausalLM
 
     ours = load(path)
@@ -212,6 +216,17 @@ def main():
     with torch.inference_mode():
         written = ours.generate(ids, max_new_tokens=20, do_sample=False)
     print(tokenizer.decode(written[0, ids.shape[1] :].tolist()))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("model", nargs="?", default=default_model_path())
+    parser.add_argument("--save", metavar="FOLDER", help="write safetensors instead of checking")
+    options = parser.parse_args()
+    if options.save:
+        load(options.model).save_pretrained(options.save)
+    else:
+        check(options.model)
 
 
 if __name__ == "__main__":
