@@ -11,7 +11,7 @@ const FIRST_TOKENS = 64;
 
 /** Statistics of one head's cumulative attention Â. */
 function analyzeHead(
-  cumulative: Float32Array | Float64Array,
+  cumulative: Float64Array,
   tau: number,
   attentionShare: number,
 ): Omit<HeadAttention, "head"> {
@@ -61,10 +61,9 @@ export class AttentionOutlierProbe implements Probe {
     const [heads, tokens] = (cumulative as Tensor<"float32", 2>).shape;
     const kept = cumulative.reshape<1>([cumulative.size]);
     this.#reading.after(cumulative.device, () => {
-      const values = kept.readNow();
+      const values = Float64Array.from(kept.readNow());
       kept.dispose();
-      const analyze = (head: Float32Array | Float64Array) =>
-        analyzeHead(head, this.#tau, this.#attentionShare);
+      const analyze = (head: Float64Array) => analyzeHead(head, this.#tau, this.#attentionShare);
       const mean = new Float64Array(tokens);
       values.forEach((value, i) => mean[i % tokens]! += value / heads);
       const sum = mean.reduce((total, value) => total + value, 0);

@@ -52,9 +52,7 @@ function summarizeActivations(
       .sort((a, b) => b.count - a.count || a.feature - b.feature),
     tokenClasses,
     tokens: [...tokens.values()]
-      .sort((a, b) =>
-        b.layers.size - a.layers.size || a.sequence - b.sequence || a.token - b.token
-      )
+      .sort((a, b) => b.layers.size - a.layers.size || a.sequence - b.sequence || a.token - b.token)
       .slice(0, LISTED_TOKENS)
       .map(({ sequence, token, layers }) => ({
         sequence,

@@ -5,14 +5,8 @@ import type { Device } from "../cuda/device.ts";
 import { BYTES_PER_ELEMENT, type DataOf, type DType, newData } from "./dtype.ts";
 import { own, type Owned } from "./scope.ts";
 
-/** Extents of a tensor of rank R, outermost first. */
-export type Shape<R extends number> = number extends R ? readonly number[]
-  : R extends 0 ? readonly []
-  : R extends 1 ? readonly [number]
-  : R extends 2 ? readonly [number, number]
-  : R extends 3 ? readonly [number, number, number]
-  : R extends 4 ? readonly [number, number, number, number]
-  : readonly number[];
+/** Extents of a tensor of rank R, outermost first. A tensor of known rank is one of unknown rank too. */
+export type Shape<R extends number> = readonly number[] & { readonly length: R };
 
 /** Memory shared by a tensor and its views; freed when the last of them is. */
 class Storage {
@@ -32,7 +26,7 @@ function elements(shape: readonly number[]): number {
 }
 
 /** A tensor of dtype `D` and rank `R` in device memory. */
-export class Tensor<D extends DType = DType, R extends number = number> implements Owned {
+export class Tensor<out D extends DType = DType, out R extends number = number> implements Owned {
   /** Element type. */
   readonly dtype: D;
   /** Extents, outermost first. */

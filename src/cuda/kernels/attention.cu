@@ -3,11 +3,11 @@
 
 // scores [heads, queries, row_stride], of which the first `keys` columns count: the products q·k for
 // the queries first_query, first_query + 1, ..., each of which sees the keys up to its own position.
-// probabilities (same shape and stride): softmax over the visible keys, 0 beyond; may be the scores'
-// own memory. The scores are overwritten.
+// probabilities (same shape and stride): softmax of scale · score over the visible keys, 0 beyond; may
+// be the scores' own memory. The scores are overwritten.
 template <class T>
 __device__ void softmax_causal(T *probabilities, float *scores, int heads, int queries,
-                               int first_query, int keys, int row_stride) {
+                               int first_query, int keys, int row_stride, float scale) {
   for (int row = warp_id(); row < heads * queries; row += warp_count()) {
     int visible = first_query + row % queries + 1;
     visible = visible < keys ? visible : keys;
@@ -21,26 +21,26 @@ __device__ void softmax_causal(T *probabilities, float *scores, int heads, int q
     float largest = from_ordered(warp_max(order));
     float sum = 0;
     for (int j = lane(); j < visible; j += WARP) {
-      from[j] = fast_exp(from[j] - largest);
+      from[j] = fast_exp((from[j] - largest) * scale);
       sum += from[j];
     }
     sum = warp_sum(sum);
-    float scale = 1.0f / sum;
-    for (int j = lane(); j < visible; j += WARP) to[j] = from_float<T>(from[j] * scale);
+    float share = 1.0f / sum;
+    for (int j = lane(); j < visible; j += WARP) to[j] = from_float<T>(from[j] * share);
     for (int j = visible + lane(); j < keys; j += WARP) to[j] = from_float<T>(0.0f);
   }
 }
 
 extern "C" __global__ void softmax_causal_float32(float *probabilities, float *scores,
                                                   int heads, int queries, int first_query, int keys,
-                                                  int row_stride) {
-  softmax_causal(probabilities, scores, heads, queries, first_query, keys, row_stride);
+                                                  int row_stride, float scale) {
+  softmax_causal(probabilities, scores, heads, queries, first_query, keys, row_stride, scale);
 }
 
 extern "C" __global__ void softmax_causal_bfloat16(bfloat16 *probabilities, float *scores,
                                                    int heads, int queries, int first_query,
-                                                   int keys, int row_stride) {
-  softmax_causal(probabilities, scores, heads, queries, first_query, keys, row_stride);
+                                                   int keys, int row_stride, float scale) {
+  softmax_causal(probabilities, scores, heads, queries, first_query, keys, row_stride, scale);
 }
 
 // sums[head, j] += sum over queries of probabilities[head, query, j]; sums [heads, sums_stride]. A warp

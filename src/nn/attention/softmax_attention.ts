@@ -73,7 +73,6 @@ export function softmaxAttention(
         inner: d,
         batch: group,
         transposeB: true,
-        alpha: 1 / Math.sqrt(d),
         input: dtype,
       });
     }
@@ -86,6 +85,7 @@ export function softmaxAttention(
       first,
       keys,
       keys,
+      1 / Math.sqrt(d),
     );
     if (cumulative) {
       device.kernel(`attention_column_sums_${dtype}`).overRows(
