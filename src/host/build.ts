@@ -3,6 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { cacheDirectory, writeFileAtomically } from "./cache_directory.ts";
+import { onExit } from "./clean_up.ts";
 import abi from "./driver/abi.h" with { type: "text" };
 import blas from "./driver/blas.cpp" with { type: "text" };
 import device from "./driver/device.cpp" with { type: "text" };
@@ -108,44 +109,33 @@ function buildError(log: string): HostBuildError {
 
 async function build(compiler: string, path: string): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "outlierscope-build-" });
-  // A signal ends the process before `finally`; what it would leave is removed here.
-  const cleanUp = () => {
-    try {
-      Deno.removeSync(directory, { recursive: true });
-    } catch { /* already gone */ }
-  };
-  globalThis.addEventListener("unload", cleanUp);
-  try {
-    const literal = (text: string) => `R"outlierscope(${text})outlierscope"`;
-    const embedded = `static const char *const compiler = ${literal(compiler)};\n` +
-      `static const char *const kernel_h = ${literal(kernel)};\n` +
-      `static const char *const kernel_entry_h = ${literal(kernelEntry)};\n`;
-    const files = { ...headers, ...units, "embedded.h": embedded };
-    for (const [name, text] of Object.entries(files)) {
-      await Deno.writeTextFile(`${directory}/${name}`, text);
-    }
-    const logs = await Promise.all(
-      Object.keys(units).map((unit) =>
-        run(compiler, [...FLAGS, "-c", `${directory}/${unit}`, "-o", `${directory}/${unit}.o`])
-      ),
-    );
-    const objects = Object.keys(units).map((unit) => `${directory}/${unit}.o`);
-    const failure = logs.find((log) => log !== null) ??
-      await run(compiler, [
-        "-shared",
-        "-fopenmp",
-        ...objects,
-        "-ldnnl",
-        "-ldl",
-        "-o",
-        `${directory}/host.so`,
-      ]);
-    if (failure) throw buildError(failure);
-    writeFileAtomically(path, await Deno.readFile(`${directory}/host.so`));
-  } finally {
-    globalThis.removeEventListener("unload", cleanUp);
-    cleanUp();
+  using _cleanUp = onExit(() => Deno.removeSync(directory, { recursive: true }));
+  const literal = (text: string) => `R"outlierscope(${text})outlierscope"`;
+  const embedded = `static const char *const compiler = ${literal(compiler)};\n` +
+    `static const char *const kernel_h = ${literal(kernel)};\n` +
+    `static const char *const kernel_entry_h = ${literal(kernelEntry)};\n`;
+  const files = { ...headers, ...units, "embedded.h": embedded };
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(`${directory}/${name}`, text);
   }
+  const logs = await Promise.all(
+    Object.keys(units).map((unit) =>
+      run(compiler, [...FLAGS, "-c", `${directory}/${unit}`, "-o", `${directory}/${unit}.o`])
+    ),
+  );
+  const objects = Object.keys(units).map((unit) => `${directory}/${unit}.o`);
+  const failure = logs.find((log) => log !== null) ??
+    await run(compiler, [
+      "-shared",
+      "-fopenmp",
+      ...objects,
+      "-ldnnl",
+      "-ldl",
+      "-o",
+      `${directory}/host.so`,
+    ]);
+  if (failure) throw buildError(failure);
+  writeFileAtomically(path, await Deno.readFile(`${directory}/host.so`));
 }
 
 /**

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 #include <set>
 #include <sstream>
 #include <string>
@@ -31,18 +32,36 @@ struct Program {
 
 Program *program_of(nvrtcProgram handle) { return reinterpret_cast<Program *>(handle); }
 
+void remove_tree(const std::string &path) {
+  nftw(
+      path.c_str(), [](const char *entry, const struct stat *, int, FTW *) { return remove(entry); },
+      8, FTW_DEPTH | FTW_PHYS);
+}
+
+// Directories in use: a process that exits during a compilation removes them on its way out.
+std::mutex directories_mutex;
+auto &directories = *new std::set<std::string>;
+
 struct TemporaryDirectory {
   std::string path;
   TemporaryDirectory() {
+    static const int registered = atexit([] {
+      std::lock_guard lock(directories_mutex);
+      for (auto &path : directories) remove_tree(path);
+    });
+    (void)registered;
     const char *base = getenv("TMPDIR");
     std::string pattern = std::string(base && *base ? base : "/tmp") + "/outlierscope-nvrtc-XXXXXX";
-    if (mkdtemp(pattern.data())) path = pattern;
+    std::lock_guard lock(directories_mutex);
+    if (!mkdtemp(pattern.data())) return;
+    path = pattern;
+    directories.insert(path);
   }
   ~TemporaryDirectory() {
     if (path.empty()) return;
-    nftw(
-        path.c_str(), [](const char *entry, const struct stat *, int, FTW *) { return remove(entry); },
-        8, FTW_DEPTH | FTW_PHYS);
+    std::lock_guard lock(directories_mutex);
+    remove_tree(path);
+    directories.erase(path);
   }
 };
 

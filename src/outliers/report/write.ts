@@ -1,6 +1,7 @@
 // Puts a report on disk: analysis.json, report.html and figures/NAME.svg. Every file appears whole or
 // not at all: it is written under a temporary name beside its place and then renamed.
 
+import { onExit } from "../../host/clean_up.ts";
 import type { Analysis } from "../analysis.ts";
 import { renderFigures } from "./figures.ts";
 import { renderPage } from "./page.ts";
@@ -49,6 +50,9 @@ export async function writeReport(analysis: Analysis, directory: string): Promis
     { path: `${directory}/analysis.json`, text: JSON.stringify(analysis) + "\n" },
     { path: `${directory}/report.html`, text: renderPage(analysis, figures) },
   ].map((file) => ({ ...file, temporary: temporaryName(file.path) }));
+  using _cleanUp = onExit(() => {
+    for (const { temporary } of files) removeIfThere(temporary);
+  });
   try {
     await Deno.mkdir(`${directory}/figures`, { recursive: true });
     for (const { temporary, text } of files) {
@@ -56,10 +60,14 @@ export async function writeReport(analysis: Analysis, directory: string): Promis
     }
     for (const { temporary, path } of files) await Deno.rename(temporary, path);
   } catch (cause) {
-    // Those already renamed are gone under this name, which is as well.
-    for (const { temporary } of files) await Deno.remove(temporary).catch(() => {});
     throw failure(directory, cause);
   }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch { /* renamed already, or never written */ }
 }
 
 function temporaryName(path: string): string {

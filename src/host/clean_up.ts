@@ -1,0 +1,22 @@
+// Removes temporary files even when the process is told to exit while they exist.
+
+/**
+ * Runs `cleanUp` when disposed of, or when the process exits before that (as on Ctrl-C, if the program
+ * then calls `Deno.exit`).
+ *
+ * @param cleanUp must be synchronous; what it throws is ignored
+ */
+export function onExit(cleanUp: () => void): Disposable {
+  const quietly = () => {
+    try {
+      cleanUp();
+    } catch { /* already gone */ }
+  };
+  globalThis.addEventListener("unload", quietly);
+  return {
+    [Symbol.dispose]() {
+      globalThis.removeEventListener("unload", quietly);
+      quietly();
+    },
+  };
+}
