@@ -280,13 +280,18 @@ export interface Summary {
   };
   /** Of the attention. */
   attention: {
+    /**
+     * How many sequences are long enough for the test by ρ: in shorter ones even uniform attention
+     * gives the first key a share of ρ. Only these count in `layers`, `headFraction` and `tokenClasses`.
+     */
+    sequences: number;
     /** Layers in which some head has an outlier key by ρ. */
     layers: number[];
     /** Share of (layer, sequence, head) triples with an outlier key by ρ. */
     headFraction: number;
     /** Outlier keys: how many (sequence, position) pairs of each class. */
     tokenClasses: Record<TokenClass, number>;
-    /** The head with the largest share on one key, and where. */
+    /** The head with the largest share on one key, and where; of the sequences above, if there are any. */
     largestShare: { share: number; layer: number; sequence: number; head: number; token: number };
   };
 }

@@ -78,22 +78,32 @@ function summarizeWeights(weights: WeightAnalysis[]): Summary["weights"] {
   };
 }
 
+/** Share of the first key's cumulative attention if every query attends evenly: (1 + 1/2 + … + 1/T) / T. */
+function uniformShare(tokens: number): number {
+  let sum = 0;
+  for (let visible = 1; visible <= tokens; visible++) sum += 1 / visible;
+  return sum / tokens;
+}
+
 function summarizeAttention(
   attention: AttentionAnalysis[],
   sequences: AnalyzedSequence[],
+  attentionShare: number,
 ): Summary["attention"] {
+  const telling = sequences.map(({ tokenIds }) => uniformShare(tokenIds.length) < attentionShare);
+  const none = !telling.includes(true);
   const layers = new Set<number>();
   const keys = new Set<string>();
   let heads = 0;
   let withOutlier = 0;
   let largest: Summary["attention"]["largestShare"] | undefined;
   for (const { layer, sequence, heads: all } of attention) {
-    // The only key of a sequence of one token has all attention; that says nothing.
-    if (sequences[sequence]!.tokenIds.length === 1) continue;
+    if (!telling[sequence] && !none) continue;
     for (const { head, top, outliers } of all) {
-      heads++;
       const { share, token } = top[0]!;
       if (!largest || share > largest.share) largest = { share, layer, sequence, head, token };
+      if (none) continue;
+      heads++;
       if (outliers.length === 0) continue;
       withOutlier++;
       layers.add(layer);
@@ -106,21 +116,22 @@ function summarizeAttention(
     tokenClasses[tokenClass(token!, sequences[sequence!]!.tokenTexts[token!]!)]++;
   }
   return {
+    sequences: telling.filter(Boolean).length,
     layers: [...layers],
     headFraction: heads > 0 ? withOutlier / heads : 0,
     tokenClasses,
-    largestShare: largest ?? { share: 1, layer: 1, sequence: 0, head: 0, token: 0 },
+    largestShare: largest!,
   };
 }
 
 /** The findings of an analysis. */
 export function summarize(
-  { hiddenState, downInput, weights, attention, sequences }: Omit<Analysis, "summary">,
+  { hiddenState, downInput, weights, attention, sequences, criteria }: Omit<Analysis, "summary">,
 ): Summary {
   return {
     hiddenState: summarizeActivations(hiddenState, sequences),
     downInput: summarizeActivations(downInput, sequences),
     weights: summarizeWeights(weights),
-    attention: summarizeAttention(attention, sequences),
+    attention: summarizeAttention(attention, sequences, criteria.attentionShare),
   };
 }

@@ -70,6 +70,9 @@ export function findings(analysis: Analysis): { kind: string; text: string }[] {
             formatShare(attention.headFraction)
           } of all heads do, over layers and sequences. These ` +
           `keys are ${classes(attention.tokenClasses)}. The largest share is ${largestShare}.`
+        : attention.sequences === 0
+        ? `The texts are too short to tell: with so few tokens, even uniform attention gives one key ` +
+          `${formatShare(criteria.attentionShare)} or more. The largest share is ${largestShare}.`
         : `No head gives one key ${
           formatShare(criteria.attentionShare)
         } of its cumulative attention; ` +

@@ -338,6 +338,7 @@ export function sampleAnalysis(options: SampleOptions = {}): Analysis {
         largestDownColumnRatio: largestColumn,
       },
       attention: {
+        sequences: sequences.length,
         layers: [...new Set(withOutliers.map(({ layer }) => layer))],
         headFraction: withOutliers.length / triples.length,
         tokenClasses: classes(
