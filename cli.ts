@@ -26,7 +26,7 @@ const HELP = `Outlierscope finds systematic outliers in Transformers.
 Usage: outlierscope analyze [OPTIONS]
 
 Runs text through a model and reports the outliers of its hidden states, down-projection inputs,
-weights and attention: a table here, and analysis.json, report.html and figures/*.svg in a directory.
+weights and attention: a table here; analysis.json, report.html and figures/*.svg in a directory.
 
 Input:
   --model PATH|NAME    A GGUF file of the LLaMA family, or smollm2       (default: smollm2)
@@ -39,13 +39,13 @@ Input:
   --sequences N        How many sequences to cut from the text           (default: 1)
 
 Criteria:
-  --tau NUMBER         τ: an activation is an outlier if it exceeds τ times the mean of its layer,
-                       a weight if it exceeds τ times the mean of its row  (default: 1000)
+  --tau NUMBER         τ: an activation is an outlier if it exceeds τ times its layer's mean, a
+                       weight if it exceeds τ times its row's mean       (default: 1000)
   --dtype TYPE         float32 or bfloat16: the inputs of matrix products  (default: float32)
 
 Output:
   --out DIR            Where to write the report                         (default: out/analysis)
-  --json               Print the analysis as JSON instead of the table; without --out, write no files
+  --json               Print the analysis as JSON, not the table; without --out, write no files
   -h, --help           Show this help
 
 Examples:
@@ -86,6 +86,7 @@ function parseAnalyze(args: string[]): AnalyzeArguments | "help" {
     boolean: ["json", "help"],
     alias: { h: "help" },
     unknown: (argument) => {
+      if (argument === "") return false; // the empty value of the option before it
       throw new UsageError(
         argument.startsWith("-")
           ? `Unknown option ${argument}; --help lists the options`

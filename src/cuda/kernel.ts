@@ -9,21 +9,42 @@ const THREADS = 256;
 /** Blocks a multiprocessor: enough for an even load, few enough that starting them costs little. */
 const BLOCKS_PER_MULTIPROCESSOR = 8;
 
-// One buffer for the packed arguments and one for the list `extra` that points to it; the driver copies
-// the arguments during the call.
-const packed = fixedBuffer(MAX_ARGUMENT_BYTES);
-const packedView = new DataView(packed.buffer);
-const packedSize = new BigUint64Array(1 + 8); // longer than V8 would move
-const extra = fixedBuffer(5 * 8);
-const BUFFER_POINTER = 1n;
-const BUFFER_SIZE = 2n;
-new BigUint64Array(extra.buffer).set([
-  BUFFER_POINTER,
-  addressOf(packed),
-  BUFFER_SIZE,
-  addressOf(new Uint8Array(packedSize.buffer)),
-  0n,
-]);
+/**
+ * The packed arguments of a launch and the list `extra` that points to them. One serves all launches: the
+ * driver copies the arguments during the call.
+ */
+class LaunchArguments {
+  readonly extra = fixedBuffer(5 * 8);
+  readonly #view: DataView;
+  readonly #size = fixedBuffer(8);
+
+  constructor() {
+    const packed = fixedBuffer(MAX_ARGUMENT_BYTES);
+    this.#view = new DataView(packed.buffer);
+    const BUFFER_POINTER = 1n;
+    const BUFFER_SIZE = 2n;
+    new BigUint64Array(this.extra.buffer)
+      .set([BUFFER_POINTER, addressOf(packed), BUFFER_SIZE, addressOf(this.#size), 0n]);
+  }
+
+  pack({ parameters, bytes }: KernelSignature, args: readonly number[]): void {
+    for (let i = 0; i < args.length; i++) {
+      const { kind, offset } = parameters[i]!;
+      const value = args[i]!;
+      if (kind === "float") {
+        this.#view.setFloat32(offset, value, true);
+      } else if (kind === "int") {
+        this.#view.setInt32(offset, value, true);
+      } else {
+        this.#view.setUint32(offset, value >>> 0, true);
+        this.#view.setUint32(offset + 4, value / 2 ** 32, true);
+      }
+    }
+    new DataView(this.#size.buffer).setUint32(0, bytes, true);
+  }
+}
+
+let launchArguments: LaunchArguments | undefined;
 
 /** A kernel of a loaded module. */
 export class Kernel {
@@ -69,25 +90,14 @@ export class Kernel {
 
   /** Launches `blocks` blocks of `threads` threads with the arguments in the source's order. */
   launch(blocks: number, threads: number, args: number[]): void {
-    const { name, parameters, bytes } = this.signature;
+    const { name, parameters } = this.signature;
     if (args.length !== parameters.length) {
       throw new RangeError(
         `Cannot launch ${name}: it takes ${parameters.length} arguments, got ${args.length}`,
       );
     }
-    for (let i = 0; i < args.length; i++) {
-      const { kind, offset } = parameters[i]!;
-      const value = args[i]!;
-      if (kind === "float") {
-        packedView.setFloat32(offset, value, true);
-      } else if (kind === "int") {
-        packedView.setInt32(offset, value, true);
-      } else {
-        packedView.setUint32(offset, value >>> 0, true);
-        packedView.setUint32(offset + 4, value / 2 ** 32, true);
-      }
-    }
-    packedSize[0] = BigInt(bytes);
+    launchArguments ??= new LaunchArguments();
+    launchArguments.pack(this.signature, args);
     this.#device.countLaunch();
     this.#device.check(
       "cuLaunchKernel",
@@ -102,7 +112,7 @@ export class Kernel {
         0,
         this.#device.stream,
         null,
-        extra,
+        launchArguments.extra,
       ),
       `kernel ${name}, ${blocks} blocks of ${threads}, arguments ${args.join(", ")}`,
     );

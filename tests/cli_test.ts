@@ -1,0 +1,302 @@
+// The command as people use it: started as a process, with good input and every kind of bad input. What
+// fails must say so in one clear error, exit with a status other than 0, and leave nothing behind.
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { configPath, root } from "../tools/project.ts";
+import { tinyModel } from "./formats/tiny_model.ts";
+import { ggufBytes } from "./formats/write_gguf.ts";
+
+const PERMISSIONS = [
+  "--allow-ffi",
+  "--allow-run",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env",
+  "--no-prompt",
+];
+
+interface Run {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+interface Start {
+  permissions?: string[];
+  env?: Record<string, string>;
+}
+
+function command(args: string[], { permissions = PERMISSIONS, env = {} }: Start): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--config", configPath(), ...permissions, `${root}/cli.ts`, ...args],
+    env: { NO_COLOR: "1", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+async function run(args: string[], start: Start = {}): Promise<Run> {
+  const { code, stdout, stderr } = await command(args, start).output();
+  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: decode(stdout), stderr: decode(stderr) };
+}
+
+/** Runs a test with an empty directory of its own. */
+function test(name: string, body: (directory: string) => Promise<void>): void {
+  Deno.test(name, async () => {
+    const directory = await Deno.makeTempDir({ prefix: "outlierscope_cli_" });
+    try {
+      await body(directory);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  });
+}
+
+function files(directory: string): string[] {
+  return [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+}
+
+async function writeTiny(directory: string): Promise<string> {
+  const path = `${directory}/tiny.gguf`;
+  await Deno.writeFile(path, ggufBytes(tinyModel()));
+  return path;
+}
+
+/** Expects one error line, this status, and that no output was begun. */
+async function assertRefused(
+  directory: string,
+  args: string[],
+  message: string | RegExp,
+  start: Start = {},
+  status = 1,
+): Promise<void> {
+  const before = files(directory);
+  const out = `${directory}/out`;
+  const { code, stdout, stderr } = await run(["analyze", "--out", out, ...args], start);
+  const text = stderr.replace(/^First use.*\n|^Analyzing\n/gm, "");
+  assertMatch(text, /^error: [^\n]+\n/, `stderr: ${stderr}`);
+  assert(!/\n\s+at /.test(text), `A stack trace is no message: ${text}`);
+  if (typeof message === "string") assertStringIncludes(text, message);
+  else assertMatch(text, message);
+  assertEquals([code, stdout], [status, ""], text);
+  assertEquals(files(directory), before);
+}
+
+test("analyze writes the data, the page and the figures, and tells what it found", async (directory) => {
+  const model = await writeTiny(directory);
+  const out = `${directory}/out`;
+  const args = [
+    "analyze",
+    "--model",
+    model,
+    "--text",
+    "the and in the",
+    "--tau",
+    "3",
+    "--out",
+    out,
+  ];
+  const { code, stdout, stderr } = await run(args);
+  assertEquals(code, 0, stderr);
+  assertEquals(files(out), ["analysis.json", "figures", "report.html"]);
+  assert(files(`${out}/figures`).length >= 10);
+  const analysis = JSON.parse(await Deno.readTextFile(`${out}/analysis.json`));
+  assertEquals(analysis.format, "outlierscope-analysis");
+  assertEquals(analysis.criteria.tau, 3);
+  assertEquals(analysis.sequences[0].source, "text");
+  assertStringIncludes(stdout, "Hidden states");
+  assertStringIncludes(stdout, `Report: ${out}/report.html`);
+  assert(Math.max(...stdout.split("\n").map((line) => line.length)) <= 110, stdout);
+});
+
+test("analyze --json prints the analysis alone and writes no files", async (directory) => {
+  const model = await writeTiny(directory);
+  await Deno.writeTextFile(`${directory}/book.txt`, "the and the and ".repeat(20));
+  const args = ["analyze", "--model", model, "--json", "--length", "16", "--sequences", "2"];
+  const { code, stdout, stderr } = await run([...args, "--text-file", `${directory}/book.txt`]);
+  assertEquals(code, 0, stderr);
+  const { sequences } = JSON.parse(stdout);
+  assertEquals(
+    sequences.map(({ source, tokenIds }: { source: string; tokenIds: number[] }) => [
+      source,
+      tokenIds.length,
+    ]),
+    [["book.txt", 16], ["book.txt", 16]],
+  );
+  assertEquals(files(directory), ["book.txt", "tiny.gguf"]);
+});
+
+test("analyze --dtype bfloat16 says so in the analysis", async (directory) => {
+  const model = await writeTiny(directory);
+  const args = ["analyze", "--model", model, "--json", "--text", "the", "--dtype", "bfloat16"];
+  const { code, stdout, stderr } = await run(args);
+  assertEquals(code, 0, stderr);
+  assertEquals(JSON.parse(stdout).device.dtype, "bfloat16");
+});
+
+test("--help names every option and exits with 0", async () => {
+  for (const args of [["--help"], ["analyze", "--help"], ["analyze", "-h"]]) {
+    const { code, stdout } = await run(args);
+    assertEquals(code, 0);
+    const options = "model text text-file length sequences tau dtype out json help".split(" ");
+    for (const option of options) assertStringIncludes(stdout, `--${option}`);
+    assert(Math.max(...stdout.split("\n").map((line) => [...line].length)) <= 100);
+  }
+});
+
+test("analyze refuses options that it cannot use", async (directory) => {
+  const cases: [string[], string][] = [
+    [["--tau", "abc"], 'Cannot use "abc" as --tau: it must be a number above 0'],
+    [["--tau=-1"], 'Cannot use "-1" as --tau'],
+    [["--tau", ""], 'Cannot use "" as --tau'],
+    [["--length", "0"], 'Cannot use "0" as --length: it must be a whole number, 1 or more'],
+    [["--sequences", "1.5"], 'Cannot use "1.5" as --sequences'],
+    [["--dtype", "float16"], "it must be float32 or bfloat16"],
+    [["--text", ""], "Cannot analyze the text: it is empty"],
+    [["--text", " \n"], "Cannot analyze the text: it is empty"],
+    [["--text", "a", "--text-file", "b"], "Give either --text or --text-file, not both"],
+    [["--text-file", `${directory}/none.txt`], 'none.txt": No such file'],
+    [["--colour", "red"], "Unknown option --colour; --help lists the options"],
+    [["words"], 'Unexpected argument "words"; a text is given with --text'],
+  ];
+  for (const [args, message] of cases) await assertRefused(directory, args, message, {}, 2);
+  await Deno.writeFile(`${directory}/latin1.txt`, new Uint8Array([0x63, 0x61, 0x66, 0xe9]));
+  const latin1 = ["--text-file", `${directory}/latin1.txt`];
+  await assertRefused(directory, latin1, "it is not UTF-8 text", {}, 2);
+  const unknown = await run(["train"]);
+  assertEquals(unknown.code, 2);
+  assertStringIncludes(unknown.stderr, 'Unknown command "train"');
+});
+
+test("analyze refuses sequences that the model or the text cannot give", async (directory) => {
+  const model = await writeTiny(directory);
+  const args = ["--model", model, "--text", "the and"];
+  await assertRefused(directory, [...args, "--length", "129"], "the model's context length is 128");
+  await assertRefused(directory, [...args, "--sequences", "3"], "Cannot cut 3 sequences of 128");
+});
+
+test("analyze names what is wrong with a damaged model file", async (directory) => {
+  const refuse = async (bytes: Uint8Array, message: string | RegExp) => {
+    const path = `${directory}/damaged.gguf`;
+    await Deno.writeFile(path, bytes);
+    await assertRefused(directory, ["--model", path, "--text", "the"], message);
+    await Deno.remove(path);
+  };
+  const good = tinyModel();
+  const bytes = ggufBytes(good);
+  const dataLength = good.tensors.reduce((sum, { data }) => sum + data.length, 0);
+  const tensorTable = bytes.length - dataLength - 200;
+  await refuse(bytes.subarray(0, 3), "damaged.gguf");
+  await refuse(bytes.subarray(0, 100), "damaged.gguf");
+  await refuse(bytes.subarray(0, tensorTable), "damaged.gguf");
+  await refuse(bytes.subarray(0, bytes.length - 64), /tensor "blk\.1\.ffn_down\.weight"/);
+  await refuse(new TextEncoder().encode("not a model at all"), /damaged\.gguf.*GGUF/);
+  const architecture = { kind: "string" as const, value: "mamba" };
+  await refuse(
+    ggufBytes({ ...good, metadata: { ...good.metadata, "general.architecture": architecture } }),
+    'its architecture is "mamba"; only "llama" can be loaded',
+  );
+  const tensors = good.tensors.map((tensor, i) =>
+    i === 0 ? { ...tensor, shape: [264, 256], type: "Q6_K" as const } : tensor
+  );
+  await refuse(ggufBytes({ ...good, tensors }), /Q6_K.*F32.*Q8_0/);
+  const missing = good.tensors.filter(({ name }) => name !== "blk.1.ffn_up.weight");
+  await refuse(ggufBytes({ ...good, tensors: missing }), "blk.1.ffn_up.weight");
+  await refuse(new Uint8Array(0), "damaged.gguf");
+});
+
+test("analyze says that a model is not there", async (directory) => {
+  await assertRefused(directory, ["--model", `${directory}/none.gguf`], "none.gguf");
+  const cache = `${directory}/cache`;
+  await Deno.mkdir(cache);
+  const start = { env: { OUTLIERSCOPE_CACHE: cache } };
+  await assertRefused(directory, ["--model", "smollm2"], /smollm2.*\.\/dev demo fetches it/, start);
+});
+
+test("analyze checks the output directory before it begins", async (directory) => {
+  await Deno.writeTextFile(`${directory}/file`, "");
+  const args = ["--text", "the", "--out"];
+  await assertRefused(directory, [...args, `${directory}/file`], `${directory}/file`);
+  await assertRefused(directory, [...args, `${directory}/file/below`], `${directory}/file/below`);
+  await assertRefused(directory, [...args, "/proc/outlierscope"], "/proc/outlierscope");
+});
+
+test("analyze says what to install where a compiler or oneDNN is missing", async (directory) => {
+  const model = await writeTiny(directory);
+  const args = ["--model", model, "--text", "the"];
+  const env = { OUTLIERSCOPE_CACHE: `${directory}/cache`, OUTLIERSCOPE_DEVICE: "host" };
+  await assertRefused(
+    directory,
+    args,
+    /no C\+\+ compiler "none-such" found; install one \(apt-get install g\+\+\)/,
+    { env: { ...env, CXX: "none-such" } },
+  );
+  // A compiler that finds no header of oneDNN, as a machine without libdnnl-dev has.
+  const compiler = `${directory}/compiler`;
+  await Deno.writeTextFile(
+    compiler,
+    `#!/bin/sh\ncase "$*" in *blas.cpp*) exec g++ -Ddnnl_missing "-D__has_include(x)=0" "$@";; esac\n` +
+      `exec g++ "$@"\n`,
+    { mode: 0o755 },
+  );
+  const before = files(directory);
+  const { code, stderr } = await run(["analyze", "--json", ...args], {
+    env: { ...env, CXX: compiler },
+  });
+  assertEquals(code, 1, stderr);
+  assertStringIncludes(stderr, "oneDNN is missing; install it (apt-get install libdnnl-dev)");
+  assertEquals(files(directory), before);
+});
+
+test("analyze names the device that it was told to use and cannot", async (directory) => {
+  const model = await writeTiny(directory);
+  const args = ["--model", model, "--text", "the"];
+  const start = (device: string) => ({ env: { OUTLIERSCOPE_DEVICE: device } });
+  await assertRefused(directory, args, 'it must be "cuda" or "host"', start("gpu"));
+});
+
+test("analyze names the Deno permission that is missing", async (directory) => {
+  const model = await writeTiny(directory);
+  const args = ["--model", model, "--text", "the"];
+  for (const missing of ["ffi", "read", "write", "env"]) {
+    const permissions = PERMISSIONS.filter((flag) => flag !== `--allow-${missing}`);
+    await assertRefused(directory, args, new RegExp(`--allow-${missing}`), { permissions });
+  }
+});
+
+test("Ctrl-C stops at once and leaves nothing behind", async (directory) => {
+  const text = `${directory}/long.txt`;
+  await Deno.writeTextFile(text, "Winter is cold and long. ".repeat(2000));
+  const out = `${directory}/out`;
+  const args = [
+    "analyze",
+    "--text-file",
+    text,
+    "--length",
+    "512",
+    "--sequences",
+    "8",
+    "--out",
+    out,
+  ];
+  const child = command(args, {}).spawn();
+  const reader = child.stderr.getReader();
+  let seen = "";
+  while (!seen.includes("Analyzing")) {
+    const { value, done } = await reader.read();
+    assert(!done, `It ended too early: ${seen}`);
+    seen += new TextDecoder().decode(value);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const begun = performance.now();
+  child.kill("SIGINT");
+  const { code } = await child.status;
+  const milliseconds = performance.now() - begun;
+  await reader.cancel();
+  await child.stdout.cancel();
+  assertEquals(code, 130);
+  assert(milliseconds < 2000, `It took ${milliseconds} ms to stop`);
+  assertEquals(files(directory), ["long.txt"]);
+});
