@@ -3,7 +3,13 @@
 // memory left behind by any of it.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { GgufError, type LlamaModel, type Probe, type TapContext, Tensor } from "../../../mod.ts";
+import {
+  GgufError,
+  type LlamaModel,
+  type Probe,
+  type TapContext,
+  type Tensor,
+} from "../../../mod.ts";
 import type { GgufContents } from "../../formats/write_gguf.ts";
 import { assertClose, device, deviceTest, difference, random } from "../../tensor/on_device.ts";
 import { decode, randomContents, recorded, recordedContents, withModel } from "../tiny_llama.ts";
