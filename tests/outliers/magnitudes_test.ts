@@ -31,7 +31,9 @@ function reference(data: Float32Array, columns: number, tau: number) {
   return {
     mean,
     median: size.slice().sort()[Math.floor((size.length - 1) / 2)],
-    over: size.reduce((count, x) => count + (x > tau * mean ? 1 : 0), 0),
+    // What exceeds the limit for sure, and what does or does not by the rounding of the limit itself.
+    over: size.reduce((count, x) => count + (x > tau * mean * (1 + 4e-7) ? 1 : 0), 0),
+    close: size.reduce((n, x) => n + (Math.abs(x - tau * mean) <= 4e-7 * tau * mean ? 1 : 0), 0),
     largest: order.slice(0, LISTED).map((i) => ({
       value: data[i],
       row: Math.floor(i / columns),
@@ -43,12 +45,18 @@ function reference(data: Float32Array, columns: number, tau: number) {
 async function check(rows: number, columns: number, data: Float32Array, tau: number) {
   using x = matrix(rows, columns, data);
   const actual = await read(magnitudes(x, tau));
-  const expected = reference(data, columns, tau);
+  const { close, ...expected } = reference(data, columns, tau);
+  const known = expected.over <= actual.over && actual.over <= expected.over + close;
+  assertEquals(
+    known,
+    true,
+    `${actual.over} over the limit, expected ${expected.over} to + ${close}`,
+  );
   assertClose([actual.mean], [expected.mean], TOLERANCE.mean, "mean");
-  assertEquals({ ...actual, mean: 0 }, { ...expected, mean: 0 });
+  assertEquals({ ...actual, mean: 0, over: 0 }, { ...expected, mean: 0, over: 0 });
 }
 
-const SIZES = [[1, 1], [1, 2], [3, 5], [8, 32], [255, 1], [1, 257], [64, 65], [700, 577]] as const;
+const SIZES = [[1, 1], [1, 2], [3, 5], [8, 32], [255, 1], [1, 257], [64, 65], [200, 577]] as const;
 for (const [rows, columns] of SIZES) {
   deviceTest(
     `statistics of ${rows} × ${columns} random numbers are float64's, at any τ`,
