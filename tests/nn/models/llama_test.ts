@@ -107,6 +107,29 @@ deviceTest("the variants of rotary positions differ, so that each test above can
   for (const other of others) assert(difference(other, first).largest > 0.01);
 });
 
+deviceTest("linear scaling and factors of frequencies multiply", async () => {
+  const llama3 = recorded.variants.find(({ name }) => name === "llama3")!;
+  const { metadata, tensors } = recordedContents(llama3);
+  const both: GgufContents = {
+    metadata: {
+      ...metadata,
+      "llama.rope.scaling.type": { kind: "string", value: "linear" },
+      "llama.rope.scaling.factor": { kind: "float32", value: 2 },
+    },
+    tensors,
+  };
+  const doubled = tensors.map((tensor) => {
+    if (tensor.name !== "rope_freqs.weight") return tensor;
+    const data = new Float32Array(tensor.data.slice().buffer).map((factor) => 2 * factor);
+    return { ...tensor, data: new Uint8Array(data.buffer) };
+  });
+  const runIds = (model: LlamaModel) => run(model, [recorded.tokenIds]);
+  assertEquals(
+    await withModel(both, runIds),
+    await withModel({ metadata, tensors: doubled }, runIds),
+  );
+});
+
 deviceTest(
   "sequences run together give the bits that each gives alone, in either type",
   async () => {
