@@ -24,7 +24,7 @@ export interface DetectOutliersOptions {
   texts?: readonly (string | SourceText)[];
   /** Tokens of a sequence. @default {2048, or the model's context length if that is smaller} */
   length?: number;
-  /** Sequences to cut from each text; from shorter texts than that, one. @default {1} */
+  /** Sequences to cut from each text, which must be long enough for them. @default {1} */
   sequences?: number;
   /** τ: how many times the mean a value must exceed to be an outlier. @default {1000} */
   tau?: number;

@@ -67,7 +67,8 @@ export class WeightOutlierProbe implements Probe {
       const rowStatistics = rows.read();
       const columnRatios = extremalRatios(columns.read());
       const weightValue = ({ value, row, column }: typeof largest[number]): WeightValue => ({
-        value: value * rowStatistics.means[row]!,
+        // Two roundings away from the weight at most: its division by the mean, and this.
+        value: Math.fround(value * rowStatistics.means[row]!),
         row,
         column,
         ratio: Math.abs(value),

@@ -44,6 +44,7 @@ export function scope<T>(body: () => T): T {
   try {
     const result = body();
     if (result instanceof Promise) {
+      result.catch(() => {}); // it may well fail without its tensors; the error below says why
       throw new TypeError(
         "Cannot run an asynchronous function in a scope: tensors of other tasks would be freed; " +
           "use `using` in asynchronous code",

@@ -25,6 +25,8 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }
 
+const isCount = (extent: number) => Number.isSafeInteger(extent) && extent >= 0;
+
 /** A tensor of dtype `D` and rank `R` in device memory. */
 export class Tensor<out D extends DType = DType, out R extends number = number> implements Owned {
   /** Element type. */
@@ -37,7 +39,7 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
 
   private constructor(dtype: D, shape: Shape<R>, storage: Storage, offset: number) {
     this.dtype = dtype;
-    this.shape = shape;
+    this.shape = Object.freeze([...shape]) as readonly number[] as Shape<R>;
     this.#storage = storage;
     this.#offset = offset;
     storage.references++;
@@ -51,12 +53,10 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
     dtype: D,
     shape: Shape<R>,
   ): Tensor<D, R> {
-    for (const extent of shape) {
-      if (!Number.isSafeInteger(extent) || extent < 0) {
-        throw new RangeError(
-          `Cannot make a tensor of shape [${shape}]: extents must be whole and not negative`,
-        );
-      }
+    if (!shape.every(isCount)) {
+      throw new RangeError(
+        `Cannot make a tensor of shape [${shape}]: extents must be whole and not negative`,
+      );
     }
     const bytes = elements(shape) * BYTES_PER_ELEMENT[dtype];
     return new Tensor(dtype, shape, new Storage(device, device.allocate(bytes), bytes), 0);
@@ -139,10 +139,12 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
 
   /** A view of the same elements with another shape. */
   reshape<S extends number>(shape: Shape<S>): Tensor<D, S> {
-    if (elements(shape) !== this.size) {
+    if (!shape.every(isCount) || elements(shape) !== this.size) {
       throw new RangeError(
-        `Cannot reshape [${this.shape}] to [${shape}]: ${this.size} elements are not ` +
-          `${elements(shape)}`,
+        `Cannot reshape [${this.shape}] to [${shape}]: ` +
+          (shape.every(isCount)
+            ? `${this.size} elements are not ${elements(shape)}`
+            : "extents must be whole and not negative"),
       );
     }
     void this.pointer;
@@ -152,7 +154,7 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
   /** A view of the entries `begin` to `end` (not included) along the first axis. */
   slice(begin: number, end: number): Tensor<D, R> {
     const [first, ...rest] = this.shape;
-    if (first === undefined || !(0 <= begin && begin <= end && end <= first)) {
+    if (first === undefined || ![begin, end].every(isCount) || begin > end || end > first) {
       throw new RangeError(
         `Cannot slice ${begin} to ${end} from a tensor of shape [${this.shape}]`,
       );

@@ -209,7 +209,9 @@ export class LlamaModel implements Disposable {
     const { device, file } = this;
     const tensors = names.map(([name]) => file.tensor(`blk.${layer}.${name}.weight`));
     const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0);
+    using stack = new DisposableStack(); // frees what is there if a read or a probe throws
     const fused = Tensor.empty<"float32", 2>(device, "float32", [rows, tensors[0]!.shape[1]!]);
+    stack.use(fused);
     let row = 0;
     for (const [i, tensor] of tensors.entries()) {
       const [name, tap] = names[i]!;
@@ -219,9 +221,9 @@ export class LlamaModel implements Disposable {
       dequantize(blocks, tensor.type, part, rotary ? this.config.headDimension : 0);
       probes.emit(`${tap}.weight`, part, layer);
     }
-    if (dtype === "float32") return fused;
-    using exact = fused;
-    return cast(exact, "bfloat16");
+    if (dtype === "bfloat16") return cast(fused, "bfloat16");
+    stack.move();
+    return fused;
   }
 
   #loadLayer(layer: number, dtype: "float32" | "bfloat16", probes: Probes): LayerWeights {
@@ -229,14 +231,19 @@ export class LlamaModel implements Disposable {
       using matrix = loadTensor(this.device, this.file, `blk.${layer}.${name}.weight`);
       return matrix.reshape<1>([this.config.hiddenSize]);
     };
-    return new LayerWeights(
-      norm("attn_norm"),
-      this.#loadMatrices(layer, QKV, dtype, probes),
-      this.#loadMatrices(layer, OUTPUT, dtype, probes),
-      norm("ffn_norm"),
-      this.#loadMatrices(layer, GATE_UP, dtype, probes),
-      this.#loadMatrices(layer, DOWN, dtype, probes),
+    const matrices = (names: readonly (readonly [string, string])[]) =>
+      this.#loadMatrices(layer, names, dtype, probes);
+    using stack = new DisposableStack(); // frees what is there if one of the others fails
+    const weights = new LayerWeights(
+      stack.use(norm("attn_norm")),
+      stack.use(matrices(QKV)),
+      stack.use(matrices(OUTPUT)),
+      stack.use(norm("ffn_norm")),
+      stack.use(matrices(GATE_UP)),
+      stack.use(matrices(DOWN)),
     );
+    stack.move();
+    return weights;
   }
 
   #embed(sequences: readonly (readonly number[])[]): Tensor<"float32", 2>[] {
@@ -287,6 +294,7 @@ export class LlamaModel implements Disposable {
     this.#checkSequences(sequences);
     const { device, config } = this;
     const { dtype = "float32", onProgress, signal } = options;
+    signal?.throwIfAborted();
     const probes = new Probes(options.probes ?? []);
     const factors = this.#rotaryFactors();
     using rotary = new RotaryTable(

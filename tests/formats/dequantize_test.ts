@@ -1,0 +1,137 @@
+// Tensors of a GGUF file on the device: the numbers of every block type, from random bytes, bit for bit
+// as the format defines them; GGUF's order of query and key rows undone.
+
+import { assertEquals, assertThrows } from "@std/assert";
+import { GgufError, GgufFile, Tensor } from "../../mod.ts";
+import { dequantize, loadTensor, uploadBlocks } from "../../src/formats/dequantize.ts";
+import { blockLayout, type BlockType } from "../../src/formats/gguf.ts";
+import { device, deviceTest, fromBfloat16, random } from "../tensor/on_device.ts";
+import { type TensorToWrite, tinyVocabulary, writeGguf } from "./write_gguf.ts";
+
+const halves = (bits: number) => {
+  const sign = bits & 0x8000 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+};
+
+/** The values of one block, after the format's definition; every step but the last sum is exact. */
+const BLOCKS: Record<BlockType, (view: DataView) => number[]> = {
+  F32: (view) => [view.getFloat32(0, true)],
+  F16: (view) => [halves(view.getUint16(0, true))],
+  BF16: (view) => [fromBfloat16(view.getUint16(0, true))],
+  Q4_0: (view) => {
+    const d = halves(view.getUint16(0, true));
+    return nibbles(view, 2).map((q) => (q - 8) * d);
+  },
+  Q4_1: (view) => {
+    const [d, m] = [halves(view.getUint16(0, true)), halves(view.getUint16(2, true))];
+    return nibbles(view, 4).map((q) => Math.fround(q * d + m));
+  },
+  Q8_0: (view) => {
+    const d = halves(view.getUint16(0, true));
+    return Array.from({ length: 32 }, (_, i) => view.getInt8(2 + i) * d);
+  },
+};
+/** The low halves of 16 bytes are values 0 to 15, the high ones 16 to 31. */
+function nibbles(view: DataView, offset: number): number[] {
+  const bytes = Array.from({ length: 16 }, (_, i) => view.getUint8(offset + i));
+  return [...bytes.map((byte) => byte & 15), ...bytes.map((byte) => byte >> 4)];
+}
+
+/** Random blocks whose scales are finite, and the values they stand for. */
+function randomTensor(name: string, type: BlockType, shape: number[]) {
+  const { elements, bytes } = blockLayout[type];
+  const data = new Uint8Array(shape.reduce((a, b) => a * b) / elements * bytes)
+    .map(() => Math.floor(random() * 256));
+  const values: number[] = [];
+  for (let at = 0; at < data.length; at += bytes) {
+    // An exponent of all ones would be infinite or not a number, here or in a product.
+    if (type === "F32") data[at + 3] &= 0xbf;
+    else if (type === "BF16") data[at + 1] &= 0xbf;
+    else for (let i = at + 1; i < at + (type === "Q4_1" ? 4 : 2); i += 2) data[i] &= 0xbf;
+    values.push(...BLOCKS[type](new DataView(data.buffer, at, bytes)));
+  }
+  return { written: { name, shape, type, data } as TensorToWrite, values };
+}
+
+async function withTensors(
+  tensors: TensorToWrite[],
+  use: (file: GgufFile) => void | Promise<void>,
+): Promise<void> {
+  const path = await Deno.makeTempFile({ suffix: ".gguf" });
+  try {
+    const metadata = {
+      "general.architecture": { kind: "string", value: "llama" },
+      ...tinyVocabulary(),
+    } as const;
+    writeGguf(path, { metadata, tensors });
+    using file = await GgufFile.open(path);
+    await use(file);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+for (const type of Object.keys(blockLayout) as BlockType[]) {
+  const odd = blockLayout[type].elements === 1;
+  const shapes = [
+    [32],
+    [1, 64],
+    [7, 96],
+    [130, 32],
+    [2, 3, 64],
+    ...odd ? [[1], [5, 33], [3, 7]] : [],
+  ];
+  deviceTest(`${type} tensors of any shape become the numbers they stand for`, async () => {
+    const made = shapes.map((shape, i) => randomTensor(`t${i}`, type, shape));
+    await withTensors(made.map(({ written }) => written), async (file) => {
+      for (const [i, { values }] of made.entries()) {
+        using numbers = loadTensor(device, file, `t${i}`);
+        const columns = shapes[i].at(-1)!;
+        assertEquals([...numbers.shape], [values.length / columns, columns]);
+        assertEquals(await numbers.data(), Float32Array.from(values), `[${shapes[i]}]`);
+      }
+    });
+  });
+}
+
+deviceTest("rows of rotary pairs side by side are put into Hugging Face's order", async () => {
+  const [rows, d, columns] = [12, 6, 32];
+  const { written, values } = randomTensor("q", "Q8_0", [rows, columns]);
+  await withTensors([written], async (file) => {
+    using blocks = uploadBlocks(device, file, file.tensor("q"));
+    using numbers = Tensor.empty<"float32", 2>(device, "float32", [rows, columns]);
+    dequantize(blocks, "Q8_0", numbers, d);
+    const actual = await numbers.data();
+    for (let row = 0; row < rows; row++) {
+      const head = Math.floor(row / d), pair = Math.floor(row % d / 2), half = row % 2;
+      const target = head * d + half * d / 2 + pair; // rows 0 to 5 go to 0, 3, 1, 4, 2, 5
+      assertEquals(
+        [...actual.subarray(target * columns, (target + 1) * columns)],
+        [...Float32Array.from(values.slice(row * columns, (row + 1) * columns))],
+      );
+    }
+  });
+});
+
+deviceTest("rows that do not fit, and tensors that are not there, are refused", async () => {
+  const { written } = randomTensor("x", "F32", [4, 3]);
+  await withTensors([written], (file) => {
+    using blocks = uploadBlocks(device, file, file.tensor("x"));
+    using three = Tensor.empty<"float32", 2>(device, "float32", [3, 3]);
+    using four = Tensor.empty<"float32", 2>(device, "float32", [4, 3]);
+    assertThrows(
+      () => dequantize(blocks, "F32", three),
+      RangeError,
+      "Cannot dequantize blocks of 4 rows into [3,3]",
+    );
+    assertThrows(
+      () => dequantize(blocks, "F32", four, 3),
+      RangeError,
+      "Cannot dequantize blocks of 4 rows into [4,3] with heads of 3 rows",
+    );
+    const before = device.liveBytes;
+    assertThrows(() => loadTensor(device, file, "y"), GgufError, '"y"');
+    assertEquals(device.liveBytes, before);
+  });
+});

@@ -1,0 +1,173 @@
+// What the types of tensors promise, held by the type checker: each `@ts-expect-error` is an error of its
+// own if the line below it is right. The functions are never run. The whole suite's check of types covers
+// this file; the last test makes sure that it does, whichever way the tests were started.
+
+import { assert, assertEquals } from "@std/assert";
+import { type Device, type LlamaModel, scope, Tensor } from "../../mod.ts";
+import { swiglu } from "../../src/tensor/activation.ts";
+import { cast } from "../../src/tensor/cast.ts";
+import { gatherRows } from "../../src/tensor/gather.ts";
+import { addLinear, linear } from "../../src/tensor/linear.ts";
+import { rmsNorm } from "../../src/tensor/norm.ts";
+import { configPath, root } from "../../tools/project.ts";
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true
+  : false;
+/** Compiles only if the types are the same. */
+function same<A, B>(..._: Equal<A, B> extends true ? [] : ["the types differ", A, B]): void {}
+
+declare const device: Device;
+declare const model: LlamaModel;
+declare const matrix: Tensor<"float32", 2>;
+declare const vector: Tensor<"float32", 1>;
+declare const cube: Tensor<"float32", 3>;
+declare const half: Tensor<"bfloat16", 2>;
+declare const ids: Tensor<"int32", 1>;
+
+const promises: Record<string, () => void> = {
+  "a constructor's type says dtype and rank": () => {
+    const zeros = Tensor.zeros<"int32", 3>(device, "int32", [1, 2, 3]);
+    same<typeof zeros, Tensor<"int32", 3>>();
+    // @ts-expect-error: three extents are not two
+    Tensor.zeros<"int32", 2>(device, "int32", [1, 2, 3]);
+    // @ts-expect-error: the dtype named twice must be the same
+    Tensor.zeros<"int32", 1>(device, "float32", [1]);
+    // @ts-expect-error: no such dtype
+    Tensor.zeros(device, "float16", [1]);
+  },
+  "data has the typed array of its dtype": async () => {
+    same<Awaited<ReturnType<typeof matrix.data>>, Float32Array<ArrayBuffer>>();
+    const bits: Uint16Array = await half.data();
+    const wholes: Int32Array = ids.dataSync();
+    // @ts-expect-error: bfloat16 comes as its bits
+    const numbers: Float32Array = half.readNow();
+    return [bits, wholes, numbers];
+  },
+  "extents of a known rank are numbers, and cannot be set": () => {
+    const [rows, columns] = matrix.shape;
+    same<typeof rows, number>();
+    same<typeof columns, number>();
+    // @ts-expect-error: a shape is read-only
+    matrix.shape[0] = 3;
+    // @ts-expect-error: so is the dtype
+    matrix.dtype = "float32";
+  },
+  "a tensor of known rank or dtype is one of any": () => {
+    const ofAnyRank: Tensor<"float32"> = matrix;
+    const any: Tensor = half;
+    // @ts-expect-error: not the other way round
+    const known: Tensor<"float32", 2> = ofAnyRank;
+    // @ts-expect-error: nor by dtype
+    const single: Tensor<"float32"> = any;
+    // @ts-expect-error: ranks differ
+    const flat: Tensor<"float32", 1> = matrix;
+    // @ts-expect-error: dtypes differ
+    const exact: Tensor<"float32", 2> = half;
+    return [known, single, flat, exact];
+  },
+  "views keep the dtype; reshape says the new rank, slice keeps it": () => {
+    const flat = half.reshape<1>([6]);
+    same<typeof flat, Tensor<"bfloat16", 1>>();
+    const rows = cube.slice(0, 1);
+    same<typeof rows, Tensor<"float32", 3>>();
+    // @ts-expect-error: two extents are not one
+    half.reshape<1>([2, 3]);
+  },
+  "linear takes a float32 matrix and a matrix of either type": () => {
+    const y = linear(matrix, half);
+    same<typeof y, Tensor<"float32", 2>>();
+    linear(matrix, matrix);
+    // @ts-expect-error: x is a vector
+    linear(vector, matrix);
+    // @ts-expect-error: x is bfloat16
+    linear(half, matrix);
+    // @ts-expect-error: the weight has rank 3
+    linear(matrix, cube);
+    // @ts-expect-error: the weight holds whole numbers
+    linear(matrix, ids);
+    // @ts-expect-error: the sum is bfloat16
+    addLinear(half, matrix, matrix);
+    // @ts-expect-error: the sum has rank 1
+    addLinear(vector, matrix, matrix);
+  },
+  "rmsNorm takes a matrix and a vector": () => {
+    same<ReturnType<typeof rmsNorm>, Tensor<"float32", 2>>();
+    // @ts-expect-error: the gain is a matrix
+    rmsNorm(matrix, matrix, 1e-5);
+    // @ts-expect-error: x is bfloat16
+    rmsNorm(half, vector, 1e-5);
+    // @ts-expect-error: ε is missing
+    rmsNorm(matrix, vector);
+  },
+  "swiglu takes a float32 matrix": () => {
+    same<ReturnType<typeof swiglu>, Tensor<"float32", 2>>();
+    // @ts-expect-error: rank 3
+    swiglu(cube);
+    // @ts-expect-error: bfloat16
+    swiglu(half);
+  },
+  "cast keeps the rank": () => {
+    const down = cast(cube, "bfloat16");
+    same<typeof down, Tensor<"bfloat16", 3>>();
+    const up = cast(half, "float32");
+    same<typeof up, Tensor<"float32", 2>>();
+    // @ts-expect-error: to its own type
+    cast(half, "bfloat16");
+    // @ts-expect-error: from whole numbers
+    cast(ids, "float32");
+  },
+  "gatherRows keeps the table's dtype and wants int32 ids": () => {
+    const rows = gatherRows(half, ids);
+    same<typeof rows, Tensor<"bfloat16", 2>>();
+    // @ts-expect-error: ids are a matrix
+    gatherRows(half, matrix);
+    // @ts-expect-error: ids are float32
+    gatherRows(half, vector);
+    // @ts-expect-error: the table has rank 3
+    gatherRows(cube, ids);
+  },
+  "a scope returns what its body returns": () => {
+    const kept = scope(() => ({ a: matrix, b: [half] }));
+    same<typeof kept, { a: Tensor<"float32", 2>; b: Tensor<"bfloat16", 2>[] }>();
+  },
+  "a model takes and gives typed tensors": async () => {
+    const [h] = await model.forward([[1, 2, 3]]);
+    same<typeof h, Tensor<"float32", 2>>();
+    same<ReturnType<typeof model.logits>, Tensor<"float32", 2>>();
+    // @ts-expect-error: a vector of hidden values
+    model.logits(vector);
+    // @ts-expect-error: sequences are lists of ids
+    model.forward([1, 2, 3]);
+    // @ts-expect-error: no such type of products
+    model.forward([[1]], { dtype: "float16" });
+  },
+};
+
+async function check(...files: string[]): Promise<{ success: boolean; text: string }> {
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["check", "--quiet", "--config", configPath(), ...files],
+    cwd: root,
+    env: { NO_COLOR: "1" },
+  }).output();
+  return { success, text: new TextDecoder().decode(stderr) };
+}
+
+Deno.test("the type checker holds the promises of tensors and would see them broken", async () => {
+  assert(Object.keys(promises).length > 0);
+  const file = new URL(import.meta.url).pathname;
+  const right = await check(file);
+  assert(right.success, right.text);
+  // A copy in which a wrong line is made right, so that nothing is left to expect there.
+  const text = (await Deno.readTextFile(file)).replaceAll('from "../../', `from "file://${root}/`);
+  const broken = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    const changed = text.replace("linear(half, matrix);", "linear(matrix, matrix);");
+    await Deno.writeTextFile(broken, changed);
+    const { success, text: message } = await check(broken);
+    assertEquals(success, false);
+    assert(message.includes("Unused '@ts-expect-error' directive"), message);
+    assertEquals(message.match(/TS\d+/g), ["TS2578"], message);
+  } finally {
+    await Deno.remove(broken);
+  }
+});
