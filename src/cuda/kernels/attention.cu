@@ -13,7 +13,7 @@ __device__ void softmax_causal(T *probabilities, float *scores, int heads, int q
     visible = visible < keys ? visible : keys;
     float *from = scores + static_cast<long long>(row) * row_stride;
     T *to = probabilities + static_cast<long long>(row) * row_stride;
-    int order = ordered(-INFINITY);
+    int order = ordered(-infinity());
     for (int j = lane(); j < visible; j += WARP) {
       int other = ordered(from[j]);
       order = other > order ? other : order;

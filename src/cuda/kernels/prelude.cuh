@@ -8,8 +8,8 @@ constexpr int WARP = OUTLIERSCOPE_WARP;
 constexpr int WARP = 32;
 #endif
 
-// Columns that a warp takes at a time when it walks down a matrix: one a lane on a GPU, as many as keep
-// a cache line busy on the host.
+// Columns that a warp takes at a time when it walks down a matrix: two a lane on a GPU, as many as keep
+// a few cache lines busy on the host.
 constexpr int TILE = WARP > 64 ? WARP : 64;
 
 __device__ __forceinline__ int lane() { return WARP == 1 ? 0 : threadIdx.x % WARP; }
@@ -85,11 +85,14 @@ __device__ __forceinline__ bfloat16 from_float<bfloat16>(float value) {
   return result;
 }
 
+// NVRTC has no <cmath>, and so no INFINITY.
+__device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
+
 __device__ __forceinline__ float absolute(float value) {
   return __uint_as_float(__float_as_uint(value) & 0x7fffffffu);
 }
 
-// An integer that orders as the float does (NaN above infinity): maxima of integers vectorize, those of
+// An integer that orders as the float does (NaN above infinity, or below -infinity by its sign): maxima of integers vectorize, those of
 // floats do not as long as NaN counts.
 __device__ __forceinline__ int ordered(float value) {
   int bits = static_cast<int>(__float_as_uint(value));
