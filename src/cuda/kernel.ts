@@ -84,7 +84,7 @@ export class Kernel {
         packedView.setInt32(offset, value, true);
       } else {
         packedView.setUint32(offset, value >>> 0, true);
-        packedView.setUint32(offset + 4, value / 2 ** 32, true);
+        packedView.setUint32(offset + 4, Math.floor(value / 2 ** 32), true);
       }
     }
     packedSize[0] = BigInt(bytes);
