@@ -10,20 +10,16 @@ const THREADS = 256;
 const BLOCKS_PER_MULTIPROCESSOR = 8;
 
 // One buffer for the packed arguments and one for the list `extra` that points to it; the driver copies
-// the arguments during the call.
+// the arguments during the call. The list is filled at the first launch: taking an address needs the
+// permission --allow-ffi, which importing this module must not.
 const packed = fixedBuffer(MAX_ARGUMENT_BYTES);
 const packedView = new DataView(packed.buffer);
-const packedSize = new BigUint64Array(1 + 8); // longer than V8 would move
+const packedSize = fixedBuffer(8);
 const extra = fixedBuffer(5 * 8);
+const extraList = new BigUint64Array(extra.buffer);
+const sizeView = new DataView(packedSize.buffer);
 const BUFFER_POINTER = 1n;
 const BUFFER_SIZE = 2n;
-new BigUint64Array(extra.buffer).set([
-  BUFFER_POINTER,
-  addressOf(packed),
-  BUFFER_SIZE,
-  addressOf(new Uint8Array(packedSize.buffer)),
-  0n,
-]);
 
 /** A kernel of a loaded module. */
 export class Kernel {
@@ -87,7 +83,10 @@ export class Kernel {
         packedView.setUint32(offset + 4, Math.floor(value / 2 ** 32), true);
       }
     }
-    packedSize[0] = BigInt(bytes);
+    sizeView.setUint32(0, bytes, true);
+    if (extraList[0] === 0n) {
+      extraList.set([BUFFER_POINTER, addressOf(packed), BUFFER_SIZE, addressOf(packedSize), 0n]);
+    }
     this.#device.countLaunch();
     this.#device.check(
       "cuLaunchKernel",

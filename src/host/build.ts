@@ -2,7 +2,7 @@
 // cache. Its sources are text imports, so that this works when the module is served over HTTPS.
 
 import { createHash } from "node:crypto";
-import { cacheDirectory, writeFileAtomically } from "./cache_directory.ts";
+import { cacheDirectory, makeDirectoryOf, readCached, writeCached } from "./cache_directory.ts";
 import abi from "./driver/abi.h" with { type: "text" };
 import blas from "./driver/blas.cpp" with { type: "text" };
 import device from "./driver/device.cpp" with { type: "text" };
@@ -58,7 +58,9 @@ function findCompiler(): string {
   for (const candidate of candidates) {
     try {
       if (Deno.statSync(candidate).isFile) return candidate;
-    } catch { /* not here */ }
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error; // else it is not here
+    }
   }
   throw new HostBuildError(
     `Cannot build the host driver: no C++ compiler "${name}" found; ` +
@@ -141,7 +143,7 @@ async function build(compiler: string, path: string): Promise<void> {
         `${directory}/host.so`,
       ]);
     if (failure) throw buildError(failure);
-    writeFileAtomically(path, await Deno.readFile(`${directory}/host.so`));
+    writeCached(path, await Deno.readFile(`${directory}/host.so`));
   } finally {
     globalThis.removeEventListener("unload", cleanUp);
     cleanUp();
@@ -169,10 +171,8 @@ export async function buildHostDriver(onBuild?: () => void): Promise<HostDriver>
     cpuIdentity(),
   );
   const path = `${cacheDirectory()}/host-driver-${identity}.so`;
-  try {
-    Deno.statSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  if (!readCached(path)) {
+    makeDirectoryOf(path);
     onBuild?.();
     await build(compiler, path);
   }
