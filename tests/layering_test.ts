@@ -21,6 +21,16 @@ const LAYERS = [
 
 /** Files of `src/`, or folders of them, without a test file of their own, and why. */
 const NOT_MIRRORED: Record<string, string> = {
+  "src/ffi/c_types.ts": "names for Deno's spelling of C types",
+  "src/ffi/cublas_symbols.ts": "a table: opened in tests/host/open_test.ts, called in gemm_test.ts",
+  "src/ffi/driver_symbols.ts":
+    "a table: opened in tests/host/open_test.ts, called in tests/host/driver/",
+  "src/ffi/nvrtc_symbols.ts": "a table: opened in tests/host/open_test.ts and tools/check_nvrtc.ts",
+  "src/host/driver/abi.h": "types and codes, compared with NVIDIA's names in device_test.ts",
+  "src/host/driver/host.h": "declarations of what stream.cpp, memory.cpp and device.cpp define",
+  "src/host/driver/kernel.h": "wraps each kernel: module_test.ts and tests/cuda/kernel_test.ts",
+  "src/host/driver/kernel_entry.h": "a struct that kernel.h fills and module.cpp reads",
+  "src/tensor/dtype.ts": "a table of element types, used by every test of kernels",
   "src/outliers/analysis.ts": "holds types only",
 };
 

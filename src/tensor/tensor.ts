@@ -152,7 +152,8 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
   /** A view of the entries `begin` to `end` (not included) along the first axis. */
   slice(begin: number, end: number): Tensor<D, R> {
     const [first, ...rest] = this.shape;
-    if (first === undefined || !(0 <= begin && begin <= end && end <= first)) {
+    const whole = Number.isInteger(begin) && Number.isInteger(end);
+    if (first === undefined || !(whole && 0 <= begin && begin <= end && end <= first)) {
       throw new RangeError(
         `Cannot slice ${begin} to ${end} from a tensor of shape [${this.shape}]`,
       );

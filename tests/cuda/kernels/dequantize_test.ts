@@ -3,7 +3,7 @@
 
 import { assertEquals } from "@std/assert";
 import type { Device } from "../../../src/cuda/device.ts";
-import { Random } from "../../random.ts";
+import type { Random } from "../../random.ts";
 import { TOLERANCE } from "../../tolerance.ts";
 import { assertClose, faultsAreFound, given, kernelTest, wanted } from "./bench.ts";
 
