@@ -37,7 +37,7 @@ class LaunchArguments {
         this.#view.setInt32(offset, value, true);
       } else {
         this.#view.setUint32(offset, value >>> 0, true);
-        this.#view.setUint32(offset + 4, value / 2 ** 32, true);
+        this.#view.setUint32(offset + 4, Math.floor(value / 2 ** 32), true);
       }
     }
     new DataView(this.#size.buffer).setUint32(0, bytes, true);

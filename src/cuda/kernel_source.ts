@@ -24,7 +24,12 @@ export interface KernelSignature {
   bytes: number;
 }
 
-const KERNEL = /__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)/g;
+const BOUNDS = String.raw`(?:__launch_bounds__\s*\([^)]*\)\s*)?`;
+const KERNEL = new RegExp(
+  String.raw`__global__\s+${BOUNDS}void\s+${BOUNDS}(\w+)\s*\(([^)]*)\)`,
+  "g",
+);
+const COMMENT = /\/\/.*|\/\*[^]*?\*\//g;
 const SIZES: Record<ParameterKind, number> = { pointer: 8, int: 4, long: 8, float: 4 };
 const KINDS: Record<string, ParameterKind> = {
   "int": "int",
@@ -48,9 +53,10 @@ function parseParameter(kernel: string, text: string): { name: string; kind: Par
 
 /** The kernels in a source, in order. */
 export function parseKernels(source: string): KernelSignature[] {
-  return [...source.matchAll(KERNEL)].map(([, name, list]) => {
+  return [...source.replace(COMMENT, " ").matchAll(KERNEL)].map(([, name, list]) => {
     let bytes = 0;
-    const parameters = list!.split(",").map((text) => {
+    const texts = /^\s*(void\s*)?$/.test(list!) ? [] : list!.split(",");
+    const parameters = texts.map((text) => {
       const { name: parameter, kind } = parseParameter(name!, text);
       const size = SIZES[kind];
       const offset = Math.ceil(bytes / size) * size;

@@ -23,6 +23,7 @@ export async function openLibraries(onBuild?: () => void): Promise<Libraries> {
     return openNvidia();
   } catch (error) {
     if (!(error instanceof LibraryError)) throw error;
+    if (error.cause instanceof Deno.errors.NotCapable) throw error; // the host driver would fail too
     if (forced === "cuda") {
       throw new LibraryError(
         `Cannot use an NVIDIA device, which OUTLIERSCOPE_DEVICE=cuda asks for: ${error.message}`,

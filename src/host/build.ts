@@ -2,7 +2,7 @@
 // cache. Its sources are text imports, so that this works when the module is served over HTTPS.
 
 import { createHash } from "node:crypto";
-import { cacheDirectory, writeFileAtomically } from "./cache_directory.ts";
+import { cacheDirectory, makeDirectoryOf, readCached, writeCached } from "./cache_directory.ts";
 import { onExit } from "./clean_up.ts";
 import abi from "./driver/abi.h" with { type: "text" };
 import blas from "./driver/blas.cpp" with { type: "text" };
@@ -59,7 +59,9 @@ function findCompiler(): string {
   for (const candidate of candidates) {
     try {
       if (Deno.statSync(candidate).isFile) return candidate;
-    } catch { /* not here */ }
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw error; // else it is not here
+    }
   }
   throw new HostBuildError(
     `Cannot build the host driver: no C++ compiler "${name}" found; ` +
@@ -135,7 +137,7 @@ async function build(compiler: string, path: string): Promise<void> {
       `${directory}/host.so`,
     ]);
   if (failure) throw buildError(failure);
-  writeFileAtomically(path, await Deno.readFile(`${directory}/host.so`));
+  writeCached(path, await Deno.readFile(`${directory}/host.so`));
 }
 
 /**
@@ -159,10 +161,8 @@ export async function buildHostDriver(onBuild?: () => void): Promise<HostDriver>
     cpuIdentity(),
   );
   const path = `${cacheDirectory()}/host-driver-${identity}.so`;
-  try {
-    Deno.statSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  if (!readCached(path)) {
+    makeDirectoryOf(path);
     onBuild?.();
     await build(compiler, path);
   }

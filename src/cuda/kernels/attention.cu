@@ -3,8 +3,8 @@
 
 // scores [heads, queries, row_stride], of which the first `keys` columns count: the products q·k for
 // the queries first_query, first_query + 1, ..., each of which sees the keys up to its own position.
-// probabilities (same shape and stride): softmax of scale · score over the visible keys, 0 beyond; may
-// be the scores' own memory. The scores are overwritten.
+// probabilities (same shape and stride): softmax of scale · score (scale > 0) over the visible keys, 0
+// beyond; as float32 they may be the scores' own memory. The scores are overwritten.
 template <class T>
 __device__ void softmax_causal(T *probabilities, float *scores, int heads, int queries,
                                int first_query, int keys, int row_stride, float scale) {
@@ -13,7 +13,7 @@ __device__ void softmax_causal(T *probabilities, float *scores, int heads, int q
     visible = visible < keys ? visible : keys;
     float *from = scores + static_cast<long long>(row) * row_stride;
     T *to = probabilities + static_cast<long long>(row) * row_stride;
-    int order = ordered(-INFINITY);
+    int order = ordered(-infinity());
     for (int j = lane(); j < visible; j += WARP) {
       int other = ordered(from[j]);
       order = other > order ? other : order;

@@ -8,8 +8,8 @@ constexpr int WARP = OUTLIERSCOPE_WARP;
 constexpr int WARP = 32;
 #endif
 
-// Columns that a warp takes at a time when it walks down a matrix: one a lane on a GPU, as many as keep
-// a cache line busy on the host.
+// Columns that a warp takes at a time when it walks down a matrix: two a lane on a GPU, as many as keep
+// a few cache lines busy on the host.
 constexpr int TILE = WARP > 64 ? WARP : 64;
 
 __device__ __forceinline__ int lane() { return WARP == 1 ? 0 : threadIdx.x % WARP; }
@@ -85,11 +85,14 @@ __device__ __forceinline__ bfloat16 from_float<bfloat16>(float value) {
   return result;
 }
 
+// NVRTC has no <cmath>, and so no INFINITY.
+__device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
+
 __device__ __forceinline__ float absolute(float value) {
   return __uint_as_float(__float_as_uint(value) & 0x7fffffffu);
 }
 
-// An integer that orders as the float does (NaN above infinity): maxima of integers vectorize, those of
+// An integer that orders as the float does (NaN above infinity, or below -infinity by its sign): maxima of integers vectorize, those of
 // floats do not as long as NaN counts.
 __device__ __forceinline__ int ordered(float value) {
   int bits = static_cast<int>(__float_as_uint(value));
@@ -104,15 +107,17 @@ __device__ __forceinline__ unsigned magnitude(float value) {
 }
 
 // e^x for x of any size, within 2 ulp, as arithmetic that vectorizes (libm's expf does not): x = n ln 2 +
-// r, a polynomial in r, and n added to the exponent in two halves so that denormal results come out.
-// Underflows to 0, overflows to infinity, keeps NaN.
+// r, a polynomial in r, and n added to the bits of its exponent. Where the result may be denormal, n is
+// lifted by 64 first and the result lowered by one product; a product of two powers of two would not do,
+// as the host's compiler may multiply those first. Underflows to 0, overflows to infinity, keeps NaN.
 __device__ __forceinline__ float fast_exp(float x) {
   float clamped = x < -104.0f ? -104.0f : x;
   clamped = clamped > 89.0f ? 89.0f : clamped;
   float scaled = clamped * 1.44269504f;
   float n = rintf(scaled);
-  float r = clamped - n * 0.693145752f;
-  r = r - n * 1.42860677e-6f;
+  // ln 2 in two parts. As fmaf, which the host's compiler does not reorder: it would add the parts.
+  float r = fmaf(n, -0.693145752f, clamped);
+  r = fmaf(n, -1.42860677e-6f, r);
   float p = 1.98412698e-4f;
   p = p * r + 1.38888889e-3f;
   p = p * r + 8.33333333e-3f;
@@ -120,10 +125,9 @@ __device__ __forceinline__ float fast_exp(float x) {
   p = p * r + 1.66666667e-1f;
   p = p * r + 0.5f;
   p = p * r * r + r + 1.0f;
-  int whole = static_cast<int>(n);
-  int half = whole / 2;
-  float low = __uint_as_float(static_cast<unsigned>(half + 127) << 23);
-  float high = __uint_as_float(static_cast<unsigned>(whole - half + 127) << 23);
-  float result = p * low * high;
+  int lift = n < 0 ? 64 : 0;
+  int bits = static_cast<int>(__float_as_uint(p)) + (static_cast<int>(n) + lift) * (1 << 23);
+  bits = bits > 0x7f800000 ? 0x7f800000 : bits;
+  float result = __uint_as_float(static_cast<unsigned>(bits)) * (n < 0 ? 5.42101086e-20f : 1.0f);
   return x != x ? x : result;
 }

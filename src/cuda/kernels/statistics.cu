@@ -209,26 +209,28 @@ extern "C" __global__ void row_magnitudes(float *maxima, float *means, const flo
 }
 
 // maxima[c] = max|x|, rows_of[c] = the first row that has it, means[c] = mean|x| of x [rows, columns],
-// by column. A warp walks down a tile of columns.
+// by column. A warp walks down a tile of columns. Bits are compared, so that NaN is the largest, as it is
+// in row_magnitudes.
 extern "C" __global__ void column_magnitudes(float *maxima, int *rows_of, float *means,
                                              const float *x, int rows, int columns) {
   int tiles = (columns + TILE - 1) / TILE;
   for (int tile = warp_id(); tile < tiles; tile += warp_count()) {
     int first = tile * TILE, width = columns - first < TILE ? columns - first : TILE;
-    float largest[TILE / WARP], sum[TILE / WARP];
+    unsigned largest[TILE / WARP];
+    float sum[TILE / WARP];
     int where[TILE / WARP];
     for (int t = 0; t < TILE / WARP; t++) {
-      largest[t] = -1;
+      largest[t] = 0;
       sum[t] = 0;
       where[t] = 0;
     }
     for (int row = 0; row < rows; row++) {
       const float *from = x + static_cast<long long>(row) * columns + first;
       auto visit = [&](int t) {
-        float value = absolute(from[t * WARP + lane()]);
-        where[t] = value > largest[t] ? row : where[t];
-        largest[t] = value > largest[t] ? value : largest[t];
-        sum[t] += value;
+        unsigned bits = magnitude(from[t * WARP + lane()]);
+        where[t] = bits > largest[t] ? row : where[t];
+        largest[t] = bits > largest[t] ? bits : largest[t];
+        sum[t] += __uint_as_float(bits);
       };
       if (width == TILE) {
         for (int t = 0; t < TILE / WARP; t++) visit(t);
@@ -238,7 +240,7 @@ extern "C" __global__ void column_magnitudes(float *maxima, int *rows_of, float 
     }
     for (int t = 0; t * WARP + lane() < width; t++) {
       int column = first + t * WARP + lane();
-      maxima[column] = largest[t];
+      maxima[column] = __uint_as_float(largest[t]);
       rows_of[column] = where[t];
       means[column] = sum[t] / static_cast<float>(rows);
     }

@@ -101,6 +101,31 @@ void execute(const Product &product, const Batch &batch, char *a, char *b, char 
   }
 }
 
+// A product over nothing: C = beta · C, and beta 0 clears C whatever is in it.
+void scale(const Product &product, const Batch &batch, char *c) {
+  auto scaled = [&](float value) { return product.beta == 0 ? 0.0f : value * product.beta; };
+  for (int64_t i = 0; i < batch.count; i++) {
+    for (int64_t row = 0; row < product.rows; row++) {
+      for (int64_t column = 0; column < product.columns; column++) {
+        int64_t at = row * product.c_row + column;
+        if (product.output == CUDA_R_16BF) {
+          auto *value = reinterpret_cast<uint16_t *>(c + i * batch.c_bytes) + at;
+          unsigned bits = unsigned{*value} << 16;
+          float number;
+          memcpy(&number, &bits, sizeof number);
+          number = scaled(number);
+          memcpy(&bits, &number, sizeof bits);
+          bool nan = number != number;
+          *value = static_cast<uint16_t>((nan ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+        } else {
+          auto *value = reinterpret_cast<float *>(c + i * batch.c_bytes) + at;
+          *value = scaled(*value);
+        }
+      }
+    }
+  }
+}
+
 size_t element_size(int type) { return type == CUDA_R_16BF ? 2 : 4; }
 
 }  // namespace
@@ -179,7 +204,6 @@ EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   if (m == 0 || n == 0 || batch == 0) return CUBLAS_STATUS_SUCCESS;
-  if (k == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
   auto extent = [&](int leading, int columns, int rows, long long stride, size_t element) {
     return (static_cast<size_t>(leading) * (static_cast<size_t>(columns) - 1) +
             static_cast<size_t>(rows) +
@@ -189,11 +213,12 @@ EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
   auto readable = [&](const void *pointer, size_t bytes) {
     return !host::check_range(reinterpret_cast<uintptr_t>(pointer), bytes);
   };
-  if (!readable(a, extent(a_leading, a_plain ? k : m, a_plain ? m : k, a_stride,
-                          element_size(a_type))) ||
-      !readable(b, extent(b_leading, b_plain ? n : k, b_plain ? k : n, b_stride,
-                          element_size(b_type))) ||
-      !readable(c, extent(c_leading, n, m, c_stride, element_size(c_type)))) {
+  bool operands_readable =
+      k == 0 || (readable(a, extent(a_leading, a_plain ? k : m, a_plain ? m : k, a_stride,
+                                    element_size(a_type))) &&
+                 readable(b, extent(b_leading, b_plain ? n : k, b_plain ? k : n, b_stride,
+                                    element_size(b_type))));
+  if (!operands_readable || !readable(c, extent(c_leading, n, m, c_stride, element_size(c_type)))) {
     return CUBLAS_STATUS_EXECUTION_FAILED;
   }
   Product product;
@@ -218,7 +243,10 @@ EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
   auto address = [](const void *pointer) {
     return static_cast<char *>(const_cast<void *>(pointer));
   };
-  stream->enqueue([=] { execute(product, matrices, address(b), address(a), address(c)); });
+  stream->enqueue([=] {
+    if (product.inner == 0) scale(product, matrices, address(c));
+    else execute(product, matrices, address(b), address(a), address(c));
+  });
   return CUBLAS_STATUS_SUCCESS;
 }
 

@@ -100,6 +100,19 @@ int run(const std::vector<std::string> &command, const std::string &log) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+// The source with its comments blanked, in which the word `__global__` may stand.
+std::string without_comments(std::string source) {
+  for (size_t at = source.find('/'); at != std::string::npos; at = source.find('/', at + 1)) {
+    bool line = source.compare(at, 2, "//") == 0;
+    if (!line && source.compare(at, 2, "/*") != 0) continue;
+    size_t end = line ? source.find('\n', at) : source.find("*/", at + 2);
+    if (end == std::string::npos) end = source.size();
+    else if (!line) end += 2;
+    source.replace(at, end - at, end - at, ' ');
+  }
+  return source;
+}
+
 // Names of the kernels a source defines: the word before the first parenthesis after each `__global__`,
 // a `__launch_bounds__(...)` between them left out.
 std::set<std::string> kernel_names(const std::string &source) {
@@ -181,7 +194,7 @@ EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram handle, int option_count,
   }
   auto in_directory = [&](const std::string &name) { return directory.path + "/" + name; };
   std::string source = "#line 1 \"" + program.name + "\"\n" + program.source + "\n";
-  for (auto &name : kernel_names(program.source)) source += "OUTLIERSCOPE_KERNEL(" + name + ")\n";
+  for (auto &name : kernel_names(without_comments(program.source))) source += "OUTLIERSCOPE_KERNEL(" + name + ")\n";
   bool written = write_file(in_directory("source.cpp"), source) &&
                  write_file(in_directory("kernel.h"), kernel_h) &&
                  write_file(in_directory("kernel_entry.h"), kernel_entry_h);

@@ -22,6 +22,7 @@ struct Recording {
 
 struct Event {
   std::shared_ptr<Recording> recording;  // null until first recorded
+  bool timed;
 };
 
 // Handles are checked against these tables, so that a stale one is an error and not a crash. They are
@@ -189,7 +190,9 @@ EXPORT CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigne
 EXPORT CUresult cuEventCreate(CUevent *handle, unsigned flags) {
   if (CUresult error = host::require_context()) return error;
   if (!handle || flags > 3) return CUDA_ERROR_INVALID_VALUE;
+  const unsigned disable_timing = 2;
   auto event = std::make_unique<Event>();
+  event->timed = !(flags & disable_timing);
   std::lock_guard lock(table_mutex);
   *handle = reinterpret_cast<CUevent>(event.get());
   events[*handle] = std::move(event);
@@ -250,7 +253,8 @@ EXPORT CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to
   if (!milliseconds) return CUDA_ERROR_INVALID_VALUE;
   std::lock_guard lock(table_mutex);
   Event *first = find_event(from), *second = find_event(to);
-  if (!first || !second || !first->recording || !second->recording) {
+  if (!first || !second || !first->timed || !second->timed || !first->recording ||
+      !second->recording) {
     return CUDA_ERROR_INVALID_HANDLE;
   }
   std::lock_guard first_lock(first->recording->mutex);

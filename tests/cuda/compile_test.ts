@@ -1,0 +1,53 @@
+// Compiling through the cache: once a source, again when anything that it depends on differs.
+
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { compileCached } from "../../src/cuda/compile.ts";
+import { CudaError } from "../../src/cuda/errors.ts";
+import { inDirectory } from "../subprocess.ts";
+import { openDevice } from "./kernels/bench.ts";
+
+const { libraries } = await openDevice();
+const architecture = libraries.kind === "host" ? "sm_00" : "sm_80";
+const source = {
+  name: "compile_test.cu",
+  text: `#include "prelude.cuh"\n` +
+    'extern "C" __global__ void compile_test(float *x) { *x = fast_exp(*x); }\n',
+};
+
+/** Runs `body` with an empty cache. */
+async function withCache(body: () => Promise<void>): Promise<void> {
+  const before = Deno.env.get("OUTLIERSCOPE_CACHE");
+  await inDirectory(async (directory) => {
+    Deno.env.set("OUTLIERSCOPE_CACHE", directory);
+    try {
+      await body();
+    } finally {
+      if (before === undefined) Deno.env.delete("OUTLIERSCOPE_CACHE");
+      else Deno.env.set("OUTLIERSCOPE_CACHE", before);
+    }
+  });
+}
+
+Deno.test("a source is compiled once, and again with another text, name or compiler", () =>
+  withCache(async () => {
+    let compilations = 0;
+    const compile = (change = {}, of = libraries) =>
+      compileCached(of, { ...source, ...change }, architecture, () => compilations++);
+    const binary = await compile();
+    assert(binary.length > 100);
+    assertEquals(await compile(), binary);
+    assertEquals(compilations, 1);
+    await compile({ text: source.text + "\n" });
+    await compile({ name: "other.cu" });
+    await compile({}, { ...libraries, identity: "another compiler" });
+    assertEquals(compilations, 4);
+  }));
+
+Deno.test("the error has the compiler's words, and the failure is not cached", async () => {
+  const bad = { name: "compile_bad.cu", text: "\n\nvoid f() { missing(); }" };
+  for (let i = 0; i < 2; i++) {
+    const error = await assertRejects(() => compileCached(libraries, bad, architecture), CudaError);
+    assertMatch(error.message, /NVRTC_ERROR_COMPILATION while compiling compile_bad\.cu:\n/);
+    assertMatch(error.message, /compile_bad\.cu[:(]3[^]*missing/);
+  }
+});

@@ -1,0 +1,77 @@
+// Where the cache is, and that its files appear whole or not at all.
+
+import { assertEquals, assertThrows } from "@std/assert";
+import { cacheDirectory, readCached, writeCached } from "../../src/host/cache_directory.ts";
+import { inDirectory, runProgram } from "../subprocess.ts";
+
+Deno.test("the cache is where the variables say, in their order", () => {
+  const names = ["OUTLIERSCOPE_CACHE", "XDG_CACHE_HOME", "HOME"];
+  const before = names.map((name) => Deno.env.get(name));
+  const set = (values: (string | undefined)[]) =>
+    names.forEach((name, i) =>
+      values[i] === undefined ? Deno.env.delete(name) : Deno.env.set(name, values[i])
+    );
+  try {
+    set(["/c", "/x", "/h"]);
+    assertEquals(cacheDirectory(), "/c");
+    set(["", "/x", "/h"]);
+    assertEquals(cacheDirectory(), "/x/outlierscope");
+    set([undefined, undefined, "/h"]);
+    assertEquals(cacheDirectory(), "/h/.cache/outlierscope");
+    set([undefined, undefined, undefined]);
+    assertThrows(cacheDirectory, Error, "set HOME or OUTLIERSCOPE_CACHE");
+  } finally {
+    set(before);
+  }
+});
+
+Deno.test("without --allow-env the error says so", async () => {
+  const { stdout } = await runProgram(
+    `import { cacheDirectory } from "src/host/cache_directory.ts";
+     try { cacheDirectory(); } catch (error) { console.log(error.message); }`,
+    { flags: [] },
+  );
+  assertEquals(
+    stdout,
+    "Cannot read the environment variable OUTLIERSCOPE_CACHE: " +
+      "Deno needs the permission --allow-env (run with --allow-env, or -A)",
+  );
+});
+
+Deno.test("a file comes back as it was written, and a damaged one counts as missing", async () => {
+  await inDirectory(async (directory) => {
+    const path = `${directory}/a/b/file`, content = new Uint8Array([1, 2, 3]);
+    assertEquals(readCached(path), null);
+    for (const bytes of [content, new Uint8Array(), new Uint8Array(100_000).fill(7)]) {
+      writeCached(path, bytes);
+      assertEquals(readCached(path), bytes);
+      assertEquals(
+        [...Deno.readDirSync(`${directory}/a/b`)].length,
+        1,
+        "no temporary file is left",
+      );
+    }
+    writeCached(path, content);
+    const stored = await Deno.readFile(path);
+    for (let length = 0; length < stored.length; length++) {
+      await Deno.writeFile(path, stored.subarray(0, length));
+      assertEquals(readCached(path), null, `cut to ${length} bytes`);
+    }
+    for (let at = 0; at < stored.length; at++) {
+      await Deno.writeFile(path, stored.with(at, stored[at] ^ 1));
+      assertEquals(readCached(path), null, `byte ${at} changed`);
+    }
+  });
+});
+
+Deno.test("a file that cannot be written leaves nothing, and names the variable", async () => {
+  await inDirectory(async (directory) => {
+    await Deno.mkdir(`${directory}/taken`);
+    assertThrows(
+      () => writeCached(`${directory}/taken`, new Uint8Array(1)),
+      Error,
+      "OUTLIERSCOPE_CACHE",
+    );
+    assertEquals([...Deno.readDirSync(directory)].map(({ name }) => name), ["taken"]);
+  });
+});
