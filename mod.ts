@@ -16,7 +16,14 @@
  * @module
  */
 
+export { type KernelSource } from "./src/cuda/compile.ts";
 export { Device, type DeviceOptions } from "./src/cuda/device.ts";
+export { Kernel } from "./src/cuda/kernel.ts";
+export {
+  type KernelParameter,
+  type KernelSignature,
+  type ParameterKind,
+} from "./src/cuda/kernel_source.ts";
 export { CudaError } from "./src/cuda/errors.ts";
 export { LibraryError } from "./src/ffi/libraries.ts";
 export { HostBuildError } from "./src/host/build.ts";

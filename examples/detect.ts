@@ -4,10 +4,10 @@ import { detectOutliers, loadModel } from "../mod.ts";
 
 using model = await loadModel("smollm2");
 const { summary } = await detectOutliers(model, { texts: ["Summer is warm. Winter is cold."] });
-const { ratio, value, layer, token, feature } = summary.hiddenState.largestRatio;
+const { layers, features, largestRatio } = summary.hiddenState;
+console.log(`Hidden-state outliers in layers ${layers.join(", ") || "none"}`);
+console.log(`Features ${features.map(({ feature }) => feature).join(", ") || "none"}`);
+const { ratio, value, layer, token } = largestRatio;
 console.log(
-  `Layers with hidden-state outliers: ${summary.hiddenState.layers.join(", ") || "none"}`,
-);
-console.log(
-  `Largest: ${value} = ${ratio} × mean, layer ${layer}, token ${token}, feature ${feature}`,
+  `Largest ${value.toFixed(0)} = ${ratio.toFixed(0)} × mean, layer ${layer}, token ${token}`,
 );

@@ -38,11 +38,20 @@ export class Device {
   readonly maxThreadsPerBlock: number;
   /** Streaming multiprocessors, or cores. */
   readonly multiprocessors: number;
-  /** The C libraries, for the files of this folder. */
+  /**
+   * The C libraries, for the files of this folder.
+   * @internal
+   */
   readonly libraries: Libraries;
-  /** The stream's handle, for the files of this folder. */
+  /**
+   * The stream's handle, for the files of this folder.
+   * @internal
+   */
   readonly stream: number;
-  /** The cuBLAS handle, for the files of this folder. */
+  /**
+   * The cuBLAS handle, for the files of this folder.
+   * @internal
+   */
   readonly blas: number;
   #architecture: string;
   #idleEvents: number[] = [];

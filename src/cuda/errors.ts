@@ -13,6 +13,8 @@ export class CudaError extends Error {
   readonly code: number;
 
   /**
+   * Makes an error of a failed call.
+   *
    * @param functionName the C function that failed
    * @param code its status code
    * @param text what the code means, and what was attempted

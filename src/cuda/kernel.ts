@@ -53,7 +53,7 @@ export class Kernel {
   readonly #device: Device;
   readonly #function: number;
 
-  /** @param handle the driver's `CUfunction` */
+  /** Wraps a function of a loaded module; `handle` is the driver's `CUfunction`. */
   constructor(device: Device, handle: number, signature: KernelSignature) {
     this.#device = device;
     this.#function = handle;

@@ -34,6 +34,8 @@ export class ActivationOutlierProbe implements Probe {
   readonly #layers = new Map<number, ActivationStatistics[]>();
 
   /**
+   * Makes a probe for one run.
+   *
    * @param tap such as `ACTIVATION_TAPS.hiddenState`
    * @param tau τ
    */
@@ -42,7 +44,7 @@ export class ActivationOutlierProbe implements Probe {
     this.#tau = tau;
   }
 
-  /** @param x [T, C] */
+  /** Queues the statistics of one tensor, [T, C]. */
   receive(x: Tensor<"float32">, { layer, sequence }: TapContext): void {
     const matrix = x as Tensor<"float32", 2>;
     const all = magnitudes(matrix, this.#tau);

@@ -48,6 +48,8 @@ export class AttentionOutlierProbe implements Probe {
   readonly #results: AttentionAnalysis[] = [];
 
   /**
+   * Makes a probe for one run.
+   *
    * @param tau τ
    * @param attentionShare ρ, above 0 and at most 1
    */
@@ -56,7 +58,7 @@ export class AttentionOutlierProbe implements Probe {
     this.#attentionShare = attentionShare;
   }
 
-  /** @param cumulative [n, T] */
+  /** Queues the statistics of one tensor, [n, T]. */
   receive(cumulative: Tensor<"float32">, { layer, sequence }: TapContext): void {
     const [heads, tokens] = (cumulative as Tensor<"float32", 2>).shape;
     const kept = cumulative.reshape<1>([cumulative.size]);

@@ -45,12 +45,16 @@ export class WeightOutlierProbe implements Probe {
   readonly #reading = new Reading();
   readonly #results: WeightAnalysis[] = [];
 
-  /** @param tau τ */
+  /**
+   * Makes a probe for one run.
+   *
+   * @param tau τ
+   */
   constructor(tau: number) {
     this.#tau = tau;
   }
 
-  /** @param w [out, in] */
+  /** Queues the statistics of one tensor, [out, in]. */
   receive(w: Tensor<"float32">, { layer, name }: TapContext): void {
     const matrix = w as Tensor<"float32", 2>;
     const rows = rowMagnitudes(matrix);

@@ -181,6 +181,8 @@ export class LlamaModel implements Disposable {
   readonly device: Device;
 
   /**
+   * Makes a model of an opened file.
+   *
    * @param file the opened file; the model closes it when freed
    * @throws {GgufError} if the file does not hold a complete model of this family
    */
