@@ -58,7 +58,6 @@ ATTENTION_SHARE = 0.1
 TOP = 5
 MOST_OUTLIERS = 256
 FIRST_TOKENS = 64
-QUERY_BLOCK = 64
 
 
 def lower_median(values):
@@ -177,7 +176,8 @@ def weight_statistics(weight):
 class BlockedAttention:
     """Causal attention by blocks of queries, which also leaves each key's column sums [B, n, T]."""
 
-    def __init__(self):
+    def __init__(self, query_block):
+        self.query_block = query_block
         self.sums = None
         AttentionInterface.register("blocked", self)
         ALL_MASK_ATTENTION_FUNCTIONS.register("blocked", lambda *_, **__: None)
@@ -189,8 +189,8 @@ class BlockedAttention:
         query = query.view(batch, heads // groups, groups, length, width)
         output = query.new_empty(batch, length, heads, width)
         sums = query.new_zeros(batch, heads // groups, groups, length, dtype=torch.float32)
-        for start in range(0, length, QUERY_BLOCK):
-            end = min(start + QUERY_BLOCK, length)
+        for start in range(0, length, self.query_block):
+            end = min(start + self.query_block, length)
             rows = end - start
             block = query[:, :, :, start:end].reshape(batch, -1, groups * rows, width)
             scores = (block @ key[:, :, :end].transpose(2, 3)).float().mul_(scaling)
@@ -318,6 +318,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", required=True)
     parser.add_argument("--attention", choices=("blocked", "eager"), default="blocked")
+    parser.add_argument("--no-forward", action="store_true", help="skip timing the bare forward")
+    parser.add_argument("--query-block", type=int, default=64, help="queries in a block")
     parser.add_argument("--batch", action="store_true", help="all sequences at once, not one by one")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -326,7 +328,7 @@ def main():
     batches = [sequences] if options.batch else [[sequence] for sequence in sequences]
 
     with torch.inference_mode():
-        blocked = BlockedAttention() if options.attention == "blocked" else None
+        blocked = BlockedAttention(options.query_block) if options.attention == "blocked" else None
         model = load(options.model, getattr(torch, options.dtype), options.attention)
         loaded = time.time()
         weights = analyze_weights(model)
@@ -347,7 +349,7 @@ def main():
         write_page(analysis, os.path.splitext(options.out)[0] + ".html")
         done = time.time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        forward = time_forward(model, batches)
+        forward = None if options.no_forward else time_forward(model, batches)
     seconds = {
         "total": done - START,
         "imports": imported - START,
@@ -360,7 +362,7 @@ def main():
         "dtype": options.dtype,
         "attention": options.attention,
         "sequences": [len(sequence) for sequence in sequences],
-        **{name: round(value, 3) for name, value in seconds.items()},
+        **{name: round(value, 3) for name, value in seconds.items() if value is not None},
         "peakMiB": round(peak),
     }
     print(json.dumps(result))

@@ -11,7 +11,7 @@ few words that the model writes:
 
 Write the dequantized model as a folder with safetensors, as transformers reads them:
 
-    python tools/pytorch/llama_gguf.py --save FOLDER [MODEL.gguf]
+    python tools/pytorch/llama_gguf.py --save FOLDER [--dtype bfloat16] [MODEL.gguf]
 
 Versions it was written with: Python 3.11, torch 2.13.0 (CPU), transformers 5.23.0, gguf 0.19.0,
 tokenizers 0.23.3, numpy 2.4.6.
@@ -222,9 +222,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("model", nargs="?", default=default_model_path())
     parser.add_argument("--save", metavar="FOLDER", help="write safetensors instead of checking")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     if options.save:
-        load(options.model).save_pretrained(options.save)
+        load(options.model, getattr(torch, options.dtype)).save_pretrained(options.save)
     else:
         check(options.model)
 
