@@ -203,6 +203,14 @@ for (const dtype of dtypes) {
 
 // --- Run. ---
 
+// Threads that wait for each other make both sides many times slower when something else takes a core.
+const [load] = Deno.loadavg();
+if (load! > 0.5) {
+  console.error(
+    `Warning: this machine is busy (load average ${load!.toFixed(1)}): figures will be off`,
+  );
+}
+
 /** How long a step takes, roughly, as a multiple of our analysis of a sequence. */
 const cost = ({ side, count, what }: Step) =>
   side === "PyTorch" ? 3 * count + 2 : what === "analysis" ? count : 1.5 * count;

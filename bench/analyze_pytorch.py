@@ -319,7 +319,7 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--attention", choices=("blocked", "eager"), default="blocked")
     parser.add_argument("--no-forward", action="store_true", help="skip timing the bare forward")
-    parser.add_argument("--query-block", type=int, default=64, help="queries in a block")
+    parser.add_argument("--query-block", type=int, default=128, help="queries in a block")
     parser.add_argument("--batch", action="store_true", help="all sequences at once, not one by one")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

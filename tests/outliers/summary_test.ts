@@ -204,7 +204,9 @@ Deno.test("weights: outliers of all matrices, the largest by row, the largest do
 });
 
 Deno.test("attention: layers and heads with an outlier key, classes of the keys, the largest share", () => {
-  const { attention: summary } = summarize(rest);
+  const long = sequences.map(({ tokenTexts }) => sequence(...tokenTexts, ...Array(50).fill("x")));
+  const { attention: summary } = summarize({ ...rest, sequences: long });
+  assertEquals(summary.sequences, 2);
   assertEquals(summary.layers, [2]);
   assertEquals(summary.headFraction, 2 / 6);
   assertEquals(summary.tokenClasses, {
@@ -214,6 +216,20 @@ Deno.test("attention: layers and heads with an outlier key, classes of the keys,
     "other": 0,
   });
   assertEquals(summary.largestShare, { share: 0.6, layer: 2, sequence: 1, head: 0, token: 1 });
+});
+
+Deno.test("sequences in which even uniform attention reaches the share do not count", () => {
+  // (1 + 1/2 + … + 1/T) / T is 0.1012 for T = 43 and 0.0994 for T = 44.
+  for (const [tokens, counted] of [[43, 0], [44, 1]] as const) {
+    const { attention: summary } = summarize({
+      ...rest,
+      sequences: [sequence(...Array(tokens).fill("x"))],
+      attention: [attentionOf(3, 0, [head(0, { 5: 0.4 })])],
+    });
+    assertEquals([summary.sequences, summary.headFraction], [counted, counted]);
+    assertEquals(summary.layers, counted ? [3] : []);
+    assertEquals(summary.largestShare, { share: 0.4, layer: 3, sequence: 0, head: 0, token: 5 });
+  }
 });
 
 Deno.test("a sequence of one token says nothing about attention", () => {

@@ -24,5 +24,8 @@ Deno.test("count() counts passed and failed tests and steps, not skipped ones", 
 });
 
 Deno.test("withoutTests() finds files that ran no test", () => {
-  assertEquals(withoutTests(REPORT, ["tests/a_test.ts", "tests/b_test.ts"]), ["tests/b_test.ts"]);
+  const output = "\x1b[38;5;245mrunning 3 tests from ./tests/a_test.ts\x1b[0m\na ... ok\n" +
+    "running 0 tests from ./tests/b_test.ts\nrunning 1 test from ./tests/c_test.ts\n";
+  const files = ["tests/a_test.ts", "tests/b_test.ts", "tests/c_test.ts", "tests/d_test.ts"];
+  assertEquals(withoutTests(output, files), ["tests/b_test.ts", "tests/d_test.ts"]);
 });

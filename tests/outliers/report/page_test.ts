@@ -141,6 +141,13 @@ Deno.test("headline() and findings() say plainly that nothing exceeds τ, and ho
   assertStringIncludes(attention, "No head gives one key 10% of its cumulative attention");
 });
 
+Deno.test("findings() says that texts are too short for the test of attention", () => {
+  const analysis = sampleAnalysis({ seed: 3 });
+  Object.assign(analysis.summary.attention, { sequences: 0, layers: [], headFraction: 0 });
+  const [, , , attention] = findings(analysis).map(({ text }) => text);
+  assertStringIncludes(attention!, "The texts are too short to tell");
+});
+
 Deno.test("reachabilityNote() names the tests that cannot fire, by their limits", () => {
   const tests: Analysis["criteria"]["reachability"] = [
     { test: "hiddenState", limit: 5e6, reachable: true },
