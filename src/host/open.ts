@@ -14,10 +14,11 @@ import { buildHostDriver } from "./build.ts";
  */
 export async function openHost(onBuild?: () => void): Promise<Libraries> {
   const { path, identity } = await buildHostDriver(onBuild);
-  // OpenMP's threads by default wait for each other in a busy loop, and so keep a core from the very
-  // thread they wait for when other programs run: up to ten times slower. Set before it is loaded.
+  // OpenMP's threads by default wait for each other in a long busy loop, and so keep a core from the very
+  // thread they wait for when other programs run: up to ten times slower. To sleep at once would cost a
+  // wake-up at every kernel; this is about a tenth of a millisecond. Read when OpenMP is loaded.
   if (!Deno.env.get("OMP_WAIT_POLICY") && !Deno.env.get("GOMP_SPINCOUNT")) {
-    Deno.env.set("OMP_WAIT_POLICY", "passive");
+    Deno.env.set("GOMP_SPINCOUNT", "2000");
   }
   const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols };
   const library = openLibrary("the host driver", [path], symbols).symbols;

@@ -87,6 +87,9 @@ void execute(const Product &product, const Batch &batch, char *a, char *b, char 
     if (found == cache.end()) {
       if (cache.size() >= 1024) cache.clear();
       found = cache.emplace(product, create(product)).first;
+      // oneDNN makes a cache for the whole process at the first primitive.
+      static std::once_flag once;
+      std::call_once(once, host::stop_streams_on_exit);
     }
     Primitive &primitive = found->second;
     for (int64_t i = 0; i < batch.count; i++) {

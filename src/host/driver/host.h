@@ -1,5 +1,6 @@
 // What the parts of the host driver share: streams as queues of work, and the table of allocations.
 #pragma once
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -20,19 +21,23 @@ class Stream {
   void enqueue(std::function<void()> work);
   void synchronize();
   bool idle();
-  void stop();  // forgets what has not begun; used when the process exits
+  // Forgets what has not begun, and waits for what runs; false if that is not done at the time limit.
+  bool stop(std::chrono::steady_clock::time_point limit);
 
  private:
   void run();
   std::mutex mutex_;
   std::condition_variable wake_, drained_;
   std::deque<std::function<void()>> queue_;
-  bool busy_ = false, waiting_ = false, stopping_ = false;
+  bool busy_ = false, waiting_ = false, stopping_ = false, stopped_ = false;
   std::thread thread_;
 };
 
 // Resolves a handle; null is the default stream. Returns null for a handle that is not a stream.
 Stream *find_stream(CUstream handle);
+// Has the streams stopped when the process exits. Exit handlers run last in, first out: called again
+// after a library has made objects of its own, this stops the streams before those are destroyed.
+void stop_streams_on_exit();
 // Waits for every stream of the device.
 void synchronize_all();
 

@@ -1,5 +1,7 @@
 // Streams and events. A stream is a queue that one thread works through; calls that enqueue return at
 // once, so what reads results too early reads stale memory here as it would on a GPU.
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <unordered_map>
@@ -32,14 +34,20 @@ auto &streams = *new std::unordered_set<host::Stream *>;
 auto &events = *new std::unordered_map<CUevent, std::unique_ptr<Event>>;
 host::Stream *default_stream = nullptr;
 
-void stop_all() {
+// Ends the streams when the process exits: what they have not begun is forgotten, what runs may finish
+// within a second. After that the process ends without its other exit handlers, because those destroy
+// what the work still uses.
+void stop_all(int status, void *) {
   std::lock_guard lock(table_mutex);
-  for (host::Stream *stream : streams) stream->stop();
+  auto limit = Clock::now() + std::chrono::seconds(1);
+  for (host::Stream *stream : streams) {
+    if (!stream->stop(limit)) _exit(status);
+  }
 }
 
 host::Stream *create_stream() {
-  static const int registered = atexit(stop_all);
-  (void)registered;
+  static std::once_flag once;
+  std::call_once(once, host::stop_streams_on_exit);
   auto *stream = new host::Stream;
   streams.insert(stream);
   return stream;
@@ -59,11 +67,13 @@ void wait_for(Recording &recording) {
 
 namespace host {
 
+void stop_streams_on_exit() { on_exit(stop_all, nullptr); }
+
 Stream::Stream() : thread_([this] { run(); }) {}
 
 Stream::~Stream() {
   synchronize();
-  stop();
+  stop(std::chrono::steady_clock::time_point::max());
 }
 
 void Stream::run() {
@@ -72,7 +82,7 @@ void Stream::run() {
     waiting_ = true;
     wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
     waiting_ = false;
-    if (stopping_) return;
+    if (stopping_) break;
     busy_ = true;
     while (!queue_.empty() && !stopping_) {
       auto work = std::move(queue_.front());
@@ -85,6 +95,8 @@ void Stream::run() {
     busy_ = false;
     drained_.notify_all();
   }
+  stopped_ = true;
+  drained_.notify_all();
 }
 
 void Stream::enqueue(std::function<void()> work) {
@@ -107,13 +119,19 @@ bool Stream::idle() {
   return queue_.empty() && !busy_;
 }
 
-void Stream::stop() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
+bool Stream::stop(std::chrono::steady_clock::time_point limit) {
+  std::unique_lock lock(mutex_);
+  stopping_ = true;
   wake_.notify_one();
+  auto stopped = [&] { return stopped_; };
+  if (limit == std::chrono::steady_clock::time_point::max()) {
+    drained_.wait(lock, stopped);
+  } else if (!drained_.wait_until(lock, limit, stopped)) {
+    return false;
+  }
+  lock.unlock();
   if (thread_.joinable()) thread_.join();
+  return true;
 }
 
 Stream *find_stream(CUstream handle) {

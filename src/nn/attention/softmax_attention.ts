@@ -5,7 +5,7 @@ import { gemm, type GemmType } from "../../cuda/gemm.ts";
 import { checkShape, Tensor } from "../../tensor/tensor.ts";
 
 /** Queries whose scores exist at a time: few enough that they stay in cache. */
-const QUERY_BLOCK = 128;
+const QUERY_BLOCK = 64;
 
 /** Queries, keys and values of one sequence, split into heads. */
 export interface Heads<D extends GemmType = GemmType> {
