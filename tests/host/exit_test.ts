@@ -1,13 +1,13 @@
 // A process may exit while products and kernels are queued: it ends at once, with its own status.
 
 import { assert, assertEquals } from "@std/assert";
-import { configPath, root } from "../../tools/project.ts";
+import { configPath, root, toFileUrl } from "../../tools/project.ts";
 
 Deno.test("a process that exits with work queued ends at once, with its own status", async () => {
   // Each product has a shape of its own, so that oneDNN is at work on new primitives when exit comes.
   const code = `
-    import { Device, Tensor } from "${root}/mod.ts";
-    import { linear } from "${root}/src/tensor/linear.ts";
+    import { Device, Tensor } from "${toFileUrl(`${root}/mod.ts`)}";
+    import { linear } from "${toFileUrl(`${root}/src/tensor/linear.ts`)}";
     const device = await Device.open();
     const x = Tensor.zeros(device, "float32", [512, 512]);
     for (let i = 0; i < 400; i++) {

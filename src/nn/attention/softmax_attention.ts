@@ -5,7 +5,7 @@ import { gemm, type GemmType } from "../../cuda/gemm.ts";
 import { checkShape, Tensor } from "../../tensor/tensor.ts";
 
 /** Queries whose scores exist at a time: few enough that they stay in cache. */
-const QUERY_BLOCK = 64;
+const QUERY_BLOCK = 256;
 
 /** Queries, keys and values of one sequence, split into heads. */
 export interface Heads<D extends GemmType = GemmType> {
@@ -45,29 +45,28 @@ export function softmaxAttention(
   const elementBytes = dtype === "bfloat16" ? 2 : 4;
   const output = Tensor.empty<"float32", 2>(device, "float32", [tokens, heads * d]);
   const block = Math.min(QUERY_BLOCK, tokens);
-  // n Q T, and the same in bfloat16; float32 probabilities overwrite the scores
-  using scores = Tensor.empty<"float32", 3>(device, "float32", [heads, block, tokens]);
+  // Of the heads that share a key-value head: r Q T, and the same in bfloat16; float32 probabilities
+  // overwrite the scores.
+  using scores = Tensor.empty<"float32", 3>(device, "float32", [group, block, tokens]);
   using rounded = dtype === "bfloat16"
-    ? Tensor.empty<"bfloat16", 3>(device, "bfloat16", [heads, block, tokens])
+    ? Tensor.empty<"bfloat16", 3>(device, "bfloat16", [group, block, tokens])
     : null;
   const probabilities = rounded ?? scores;
-  for (let first = 0; first < tokens; first += block) {
-    const queries = Math.min(block, tokens - first);
-    const keys = first + queries; // later keys are invisible to all of the block
-    const scoreHead = queries * keys;
-    for (let g = 0; g < kvHeads; g++) {
+  for (let kv = 0; kv < kvHeads; kv++) {
+    const head = kv * group; // the first of the group
+    const keysAndValues = kv * tokens * d * elementBytes;
+    for (let first = 0; first < tokens; first += block) {
+      const queries = Math.min(block, tokens - first);
+      const keys = first + queries; // later keys are invisible to all of the block
+      const scoreMatrix = { rowStride: keys, batchStride: queries * keys };
       gemm(device, {
         a: {
-          pointer: q.pointer + (g * group * tokens + first) * d * elementBytes,
+          pointer: q.pointer + (head * tokens + first) * d * elementBytes,
           rowStride: d,
           batchStride: tokens * d,
         },
-        b: { pointer: k.pointer + g * tokens * d * elementBytes, rowStride: d },
-        c: {
-          pointer: scores.pointer + g * group * scoreHead * 4,
-          rowStride: keys,
-          batchStride: scoreHead,
-        },
+        b: { pointer: k.pointer + keysAndValues, rowStride: d },
+        c: { pointer: scores.pointer, ...scoreMatrix },
         rows: queries,
         columns: keys,
         inner: d,
@@ -75,40 +74,34 @@ export function softmaxAttention(
         transposeB: true,
         input: dtype,
       });
-    }
-    device.kernel(`softmax_causal_${dtype}`).overRows(
-      heads * queries,
-      probabilities.pointer,
-      scores.pointer,
-      heads,
-      queries,
-      first,
-      keys,
-      keys,
-      1 / Math.sqrt(d),
-    );
-    if (cumulative) {
-      device.kernel(`attention_column_sums_${dtype}`).overRows(
-        heads * Math.ceil(keys / 32),
-        cumulative.pointer,
+      device.kernel(`softmax_causal_${dtype}`).overRows(
+        group * queries,
         probabilities.pointer,
-        heads,
+        scores.pointer,
+        group,
         queries,
+        first,
         keys,
         keys,
-        tokens,
+        1 / Math.sqrt(d),
       );
-    }
-    for (let g = 0; g < kvHeads; g++) {
+      if (cumulative) {
+        device.kernel(`attention_column_sums_${dtype}`).overRows(
+          group * Math.ceil(keys / 32),
+          cumulative.pointer + head * tokens * 4,
+          probabilities.pointer,
+          group,
+          queries,
+          keys,
+          keys,
+          tokens,
+        );
+      }
       gemm(device, {
-        a: {
-          pointer: probabilities.pointer + g * group * scoreHead * elementBytes,
-          rowStride: keys,
-          batchStride: scoreHead,
-        },
-        b: { pointer: v.pointer + g * tokens * d * elementBytes, rowStride: d },
+        a: { pointer: probabilities.pointer, ...scoreMatrix },
+        b: { pointer: v.pointer + keysAndValues, rowStride: d },
         c: {
-          pointer: output.pointer + (first * heads + g * group) * d * 4,
+          pointer: output.pointer + (first * heads + head) * d * 4,
           rowStride: heads * d,
           batchStride: d,
         },
