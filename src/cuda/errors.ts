@@ -38,7 +38,7 @@ export function checkDriver(
   const text = (get: "cuGetErrorName" | "cuGetErrorString") =>
     libraries.driver[get](code, out.buffer) === 0 ? textAt(out.pointer) : "unknown";
   const meaning = `${text("cuGetErrorName")} (${text("cuGetErrorString")})`;
-  throw new CudaError(functionName, code, context ? `${meaning}; ${context}` : meaning);
+  fail(functionName, code, meaning, context);
 }
 
 /** The same for a status of cuBLAS. */
@@ -50,5 +50,9 @@ export function checkCublas(
 ): void {
   if (code === 0) return;
   const meaning = textAt(libraries.cublas.cublasGetStatusString(code));
+  fail(functionName, code, meaning, context);
+}
+
+function fail(functionName: string, code: number, meaning: string, context?: string): never {
   throw new CudaError(functionName, code, context ? `${meaning}; ${context}` : meaning);
 }
