@@ -193,6 +193,17 @@ test("analyze names what is wrong with a damaged model file", async (directory) 
   await refuse(bytes.subarray(0, tensorTable), "damaged.gguf");
   await refuse(bytes.subarray(0, bytes.length - 64), /tensor "blk\.1\.ffn_down\.weight"/);
   await refuse(new TextEncoder().encode("not a model at all"), /damaged\.gguf.*GGUF/);
+  // Data that is there and wrong: a weight that is no number.
+  const nan = good.tensors.map((tensor) => {
+    if (tensor.name !== "blk.1.ffn_down.weight") return tensor;
+    const data = tensor.data.slice();
+    new Float32Array(data.buffer)[70] = NaN;
+    return { ...tensor, data };
+  });
+  await refuse(
+    ggufBytes({ ...good, tensors: nan }),
+    /layers\.1\.(mlp\.down\.weight|output).*NaN.*the model's file may be damaged/,
+  );
   const architecture = { kind: "string" as const, value: "mamba" };
   await refuse(
     ggufBytes({ ...good, metadata: { ...good.metadata, "general.architecture": architecture } }),

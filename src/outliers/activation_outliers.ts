@@ -3,7 +3,13 @@
 import type { Probe, TapContext } from "../nn/probe.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ActivationAnalysis, ActivationStatistics, ActivationValue } from "./analysis.ts";
-import { columnMagnitudes, type Entry, magnitudes, rowMagnitudes } from "./magnitudes.ts";
+import {
+  checkFinite,
+  columnMagnitudes,
+  type Entry,
+  magnitudes,
+  rowMagnitudes,
+} from "./magnitudes.ts";
 import { largestIndices } from "./ranking.ts";
 import { Reading } from "./reading.ts";
 
@@ -45,14 +51,16 @@ export class ActivationOutlierProbe implements Probe {
   }
 
   /** Queues the statistics of one tensor, [T, C]. */
-  receive(x: Tensor<"float32">, { layer, sequence }: TapContext): void {
+  receive(x: Tensor<"float32">, { name, layer, sequence }: TapContext): void {
     const matrix = x as Tensor<"float32", 2>;
     const all = magnitudes(matrix, this.#tau);
     using first = matrix.slice(0, Math.min(FIRST_TOKENS, matrix.shape[0]));
     const tokens = rowMagnitudes(first);
     const features = columnMagnitudes(matrix);
     this.#reading.after(x.device, () => {
-      const { mean, median, over, largest } = all.read();
+      const found = all.read();
+      checkFinite(found, `${name} of sequence ${sequence}`);
+      const { mean, median, over, largest } = found;
       const { maxima, rows } = features.read();
       const statistics: ActivationStatistics = {
         sequence,

@@ -32,6 +32,21 @@ export interface Magnitudes {
   largest: Entry[];
 }
 
+/**
+ * Throws if values are no numbers that statistics make sense of, as from a file with damaged data.
+ *
+ * @param where the tensor they come from, for the message
+ */
+export function checkFinite({ largest }: Magnitudes, where: string): void {
+  const wrong = largest.find(({ value }) => !Number.isFinite(value));
+  if (wrong) {
+    throw new Error(
+      `Cannot analyze ${where}: it holds ${wrong.value} (row ${wrong.row}, column ${wrong.column}); ` +
+        `the model's file may be damaged`,
+    );
+  }
+}
+
 /** max|x| and mean|x| along one axis. */
 export interface AxisMagnitudes {
   /** max|x| of each row or column. */

@@ -5,6 +5,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Projection, WeightAnalysis, WeightRatio, WeightValue } from "./analysis.ts";
 import {
   type AxisMagnitudes,
+  checkFinite,
   columnMagnitudes,
   magnitudes,
   rowMagnitudes,
@@ -63,7 +64,9 @@ export class WeightOutlierProbe implements Probe {
     using ratios = rowRatios(matrix, rows.means);
     const all = magnitudes(ratios, this.#tau);
     this.#reading.after(w.device, () => {
-      const { over, largest } = all.read();
+      const found = all.read();
+      checkFinite(found, name);
+      const { over, largest } = found;
       const rowStatistics = rows.read();
       const columnRatios = extremalRatios(columns.read());
       const weightValue = ({ value, row, column }: typeof largest[number]): WeightValue => ({
