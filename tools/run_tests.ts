@@ -3,6 +3,7 @@
 // Run as: deno run --config deno.json -A tools/run_tests.ts [--static] [NAME...]
 // A NAME is a path, a part of a test file's name, or a part of tests' names.
 
+import { stripVTControlCharacters } from "node:util";
 import { configPath, root } from "./project.ts";
 
 interface Check {
@@ -133,7 +134,7 @@ export function count(report: string): Outcome {
  * which a test was defined, which may be a helper.)
  */
 export function withoutTests(output: string, files: string[]): string[] {
-  const plain = output.replace(/\x1b\[[\d;]*m/g, "");
+  const plain = stripVTControlCharacters(output);
   const ran = new Set<string>();
   for (const [, number, file] of plain.matchAll(/^running (\d+) tests? from \.\/(.+)$/gm)) {
     if (Number(number) > 0) ran.add(file!);
