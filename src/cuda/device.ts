@@ -90,6 +90,8 @@ export class Device {
       driver.cuDevicePrimaryCtxRetain(out.buffer, ordinal),
     );
     this.check("cuCtxSetCurrent", driver.cuCtxSetCurrent(out.size));
+    // Queued work must end before the process takes down the libraries that it runs in.
+    globalThis.addEventListener("unload", () => driver.cuDevicePrimaryCtxRelease_v2(ordinal));
     const NON_BLOCKING = 1;
     this.check("cuStreamCreate", driver.cuStreamCreate(out.buffer, NON_BLOCKING));
     this.stream = out.size;

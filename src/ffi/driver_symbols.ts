@@ -12,6 +12,7 @@ export const driverSymbols = {
   cuDeviceGetName: { parameters: [POINTER, INT, INT], result: STATUS },
   cuDeviceGetAttribute: { parameters: [POINTER, INT, INT], result: STATUS },
   cuDevicePrimaryCtxRetain: { parameters: [POINTER, INT], result: STATUS },
+  cuDevicePrimaryCtxRelease_v2: { parameters: [INT], result: STATUS },
   cuCtxSetCurrent: { parameters: [HANDLE], result: STATUS },
   cuCtxSynchronize: { parameters: [], result: STATUS },
   cuGetErrorName: { parameters: [INT, POINTER], result: STATUS },

@@ -166,6 +166,15 @@ EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
   return CUDA_SUCCESS;
 }
 
+// Ends all work: what runs may finish, what has not begun is forgotten.
+EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+  if (!initialized) return CUDA_ERROR_NOT_INITIALIZED;
+  if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
+  current = nullptr;
+  host::stop_streams();
+  return CUDA_SUCCESS;
+}
+
 EXPORT CUresult cuCtxSetCurrent(CUcontext context) {
   if (!initialized) return CUDA_ERROR_NOT_INITIALIZED;
   if (context && context != primary()) return CUDA_ERROR_INVALID_CONTEXT;

@@ -35,6 +35,8 @@ class Stream {
 
 // Resolves a handle; null is the default stream. Returns null for a handle that is not a stream.
 Stream *find_stream(CUstream handle);
+// Ends every stream; no work can be queued afterwards.
+void stop_streams();
 // Has the streams stopped when the process exits. Exit handlers run last in, first out: called again
 // after a library has made objects of its own, this stops the streams before those are destroyed.
 void stop_streams_on_exit();

@@ -67,6 +67,13 @@ void wait_for(Recording &recording) {
 
 namespace host {
 
+void stop_streams() {
+  std::lock_guard lock(table_mutex);
+  for (Stream *stream : streams) stream->stop(Clock::time_point::max());
+  streams.clear();  // their handles are invalid from here on
+  default_stream = nullptr;
+}
+
 void stop_streams_on_exit() { on_exit(stop_all, nullptr); }
 
 Stream::Stream() : thread_([this] { run(); }) {}
