@@ -18,6 +18,7 @@ import {
   PAPER_SENTENCE,
   type SourceText,
 } from "./mod.ts";
+import { onExit } from "./src/host/clean_up.ts";
 import { findings, headline } from "./src/outliers/report/words.ts";
 import { prepareDirectory, writeReport } from "./src/outliers/report/write.ts";
 
@@ -266,13 +267,9 @@ async function analyze(args: string[]): Promise<void> {
 async function claimDirectory(directory: string): Promise<Disposable> {
   const isNew = await Deno.stat(directory).then(() => false, () => true);
   await prepareDirectory(directory);
-  const removeIfEmpty = () => {
-    try {
-      if (isNew) Deno.removeSync(directory); // fails, as it should, once the report is in it
-    } catch { /* the report is there */ }
-  };
-  globalThis.addEventListener("unload", removeIfEmpty);
-  return { [Symbol.dispose]: removeIfEmpty };
+  return onExit(() => {
+    if (isNew) Deno.removeSync(directory); // fails, as it should, once the report is in it
+  });
 }
 
 function reason(error: unknown): string {

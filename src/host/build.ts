@@ -1,8 +1,13 @@
 // Builds the host driver, a C++ library that offers CUDA's C ABI on the CPU, once a machine, into the
 // cache. Its sources are text imports, so that this works when the module is served over HTTPS.
 
-import { createHash } from "node:crypto";
-import { cacheDirectory, makeDirectoryOf, readCached, writeCached } from "./cache_directory.ts";
+import {
+  cacheDirectory,
+  cacheKey,
+  makeDirectoryOf,
+  readCached,
+  writeCached,
+} from "./cache_directory.ts";
 import { onExit } from "./clean_up.ts";
 import abi from "./driver/abi.h" with { type: "text" };
 import blas from "./driver/blas.cpp" with { type: "text" };
@@ -42,12 +47,6 @@ export interface HostDriver {
   path: string;
   /** Hash of all that its code, and the code it compiles, depends on. */
   identity: string;
-}
-
-function hash(...parts: string[]): string {
-  const digest = createHash("sha256");
-  for (const part of parts) digest.update(part).update("\0");
-  return digest.digest("hex").slice(0, 32);
 }
 
 /** The C++ compiler's path, from `CXX` or as `g++` on the search path. */
@@ -153,13 +152,13 @@ export async function buildHostDriver(onBuild?: () => void): Promise<HostDriver>
     throw new HostBuildError(`Cannot build the host driver on ${Deno.build.os}: it needs Linux`);
   }
   const compiler = findCompiler();
-  const identity = hash(
+  const identity = cacheKey([
     ...Object.entries({ ...headers, ...units, kernel }).flat(),
     ...FLAGS,
     fileIdentity(compiler),
     fileIdentity("/usr/include/oneapi/dnnl/dnnl_version.h"),
     cpuIdentity(),
-  );
+  ]);
   const path = `${cacheDirectory()}/host-driver-${identity}.so`;
   if (!readCached(path)) {
     makeDirectoryOf(path);

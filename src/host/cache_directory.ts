@@ -33,6 +33,13 @@ export function cacheDirectory(): string {
   return `${home}/.cache/outlierscope`;
 }
 
+/** The name under which what depends on `parts` is kept: their hash, 32 hexadecimal digits. */
+export function cacheKey(parts: readonly string[]): string {
+  const digest = createHash("sha256");
+  for (const part of parts) digest.update(part).update("\0");
+  return digest.digest("hex").slice(0, 32);
+}
+
 /** What went wrong with a file of the cache, and the way out. */
 function cacheError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof Deno.errors.NotCapable) return error;
