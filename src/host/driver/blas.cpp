@@ -246,11 +246,11 @@ EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
   auto address = [](const void *pointer) {
     return static_cast<char *>(const_cast<void *>(pointer));
   };
-  stream->enqueue([=] {
+  CUresult queued = stream->enqueue([=] {
     if (product.inner == 0) scale(product, matrices, address(c));
     else execute(product, matrices, address(b), address(a), address(c));
   });
-  return CUBLAS_STATUS_SUCCESS;
+  return queued ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
 }
 
 EXPORT cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t a_operation,
