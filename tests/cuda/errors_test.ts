@@ -33,6 +33,6 @@ Deno.test("a cuBLAS status carries its words", () => {
   const error = assertThrows(() => checkCublas(libraries, "cublasCreate_v2", 1), CudaError);
   assertEquals(
     error.message,
-    "cublasCreate_v2 failed with code 1: the library was not initialized",
+    "cublasCreate_v2 failed with code 1: CUBLAS_STATUS_NOT_INITIALIZED (the library was not initialized)",
   );
 });
