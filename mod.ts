@@ -30,7 +30,7 @@ export {
   type KernelSignature,
   type ParameterKind,
 } from "./src/cuda/kernel_source.ts";
-export { CudaError, type OutOfMemory, OutOfMemoryError } from "./src/cuda/errors.ts";
+export { CompileError, CudaError, type OutOfMemory, OutOfMemoryError } from "./src/cuda/errors.ts";
 export { LibraryError } from "./src/ffi/libraries.ts";
 export { HostBuildError } from "./src/host/build.ts";
 export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";

@@ -69,6 +69,28 @@ export class OutOfMemoryError extends CudaError {
   }
 }
 
+/** Thrown when a kernel does not compile, with the compiler's words. */
+export class CompileError extends CudaError {
+  /** Name of the class. */
+  override readonly name = "CompileError";
+  /** The file of the first error, as the source was named; undefined if the compiler names none. */
+  readonly file: string | undefined;
+  /** Its line, counted from 1. */
+  readonly line: number | undefined;
+  /** All that the compiler said. */
+  readonly log: string;
+
+  /** Makes the error of a failed compilation of the source `name`. */
+  constructor(functionName: string, code: number, meaning: string, name: string, log: string) {
+    super(functionName, code, `${meaning} while compiling ${name}:\n${log.trim()}`);
+    // `file(line): error: …` is NVRTC's way, `file:line:column: error: …` GCC's.
+    const first = /^(.+?)(?:\((\d+)\)|:(\d+)(?::\d+)?)\s*: (?:\w+ )?error\b/m.exec(log);
+    this.file = first?.[1];
+    this.line = first ? Number(first[2] ?? first[3]) : undefined;
+    this.log = log;
+  }
+}
+
 /** A number of bytes for people, such as `"1.5 GiB"`. */
 export function formatBytes(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
