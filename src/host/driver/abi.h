@@ -103,6 +103,6 @@ enum cublasStatus_t : int {
 };
 enum cublasOperation_t : int { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
 enum cudaDataType : int { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
-enum cublasComputeType_t : int { CUBLAS_COMPUTE_32F = 68 };
+enum cublasComputeType_t : int { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 };
 typedef int cublasGemmAlgo_t;
 typedef struct cublasContext *cublasHandle_t;

@@ -218,7 +218,10 @@ EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
   }
   bool types_known = a_type == b_type && (a_type == CUDA_R_32F || a_type == CUDA_R_16BF) &&
                      (c_type == CUDA_R_32F || c_type == CUDA_R_16BF);
-  if (!types_known || compute != CUBLAS_COMPUTE_32F || a_operation > 1 || b_operation > 1) {
+  // TF32 is leave to round float32 inputs, which is not taken here.
+  bool compute_known = compute == CUBLAS_COMPUTE_32F ||
+                       (compute == CUBLAS_COMPUTE_32F_FAST_TF32 && a_type == CUDA_R_32F);
+  if (!types_known || !compute_known || a_operation > 1 || b_operation > 1) {
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   if (m == 0 || n == 0 || batch == 0) return CUBLAS_STATUS_SUCCESS;

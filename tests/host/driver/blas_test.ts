@@ -200,6 +200,8 @@ Deno.test("what cuBLAS refuses is refused with its status", () => {
   }
   assertEquals(status({ 8: 14 }), STATUS.NOT_SUPPORTED, "types that differ");
   assertEquals(status({ 21: 64 }), STATUS.NOT_SUPPORTED, "another compute type");
+  assertEquals(status({ 21: 77 }), 0, "TF32, of float32");
+  assertEquals(status({ 21: 77, 8: 14, 12: 14 }), STATUS.NOT_SUPPORTED, "TF32, of bfloat16");
   assertEquals(status({ 1: 2 }), STATUS.NOT_SUPPORTED, "a conjugate transpose");
   for (const place of [7, 11, 16]) {
     assertEquals(status({ [place]: x + 4 * 49 }), STATUS.EXECUTION_FAILED, "memory too short");
