@@ -96,6 +96,26 @@ Deno.test("streams join a capture through events", () => {
   assertEquals(words.now, [12, 123]);
 });
 
+Deno.test("what a capture frees on one stream serves that stream only", () => {
+  const before = device.liveBytes;
+  using side = new Stream(device);
+  const onSide = () => device.withStream(side, () => device.allocate(256));
+  const pointers: number[] = [];
+  {
+    using _graph = device.capture(() => {
+      side.wait(device.mainStream.record());
+      const first = onSide();
+      device.free(first);
+      pointers.push(first, device.allocate(256), onSide());
+      device.mainStream.wait(side.record());
+    });
+  }
+  const [first, onMain, again] = pointers;
+  assertEquals([onMain === first, again === first], [false, true]);
+  for (const pointer of [onMain, again]) device.free(pointer!);
+  assertEquals(device.liveBytes, before);
+});
+
 Deno.test("uploads and downloads of page-locked memory are part of a graph", async () => {
   using pinned = new PinnedMemory(device, 8);
   using words = new Words(device, [0]);
