@@ -11,7 +11,7 @@ export interface Outcome {
 }
 
 /**
- * Runs `program` with `src` imports such as `"src/cuda/device.ts"` resolved here.
+ * Runs `program` with imports such as `"src/cuda/device.ts"` resolved here.
  *
  * @param flags permissions; all of them by default
  */
@@ -22,7 +22,7 @@ export async function runProgram(
   const file = await Deno.makeTempFile({ prefix: "outlierscope_test_", suffix: ".ts" });
   try {
     const text = program.replace(
-      /"(src\/[\w/]+\.ts)"/g,
+      /"((?:src|tests)\/[\w/]+\.ts)"/g,
       (_, p) => `"${toFileUrl(`${root}/${p}`)}"`,
     );
     await Deno.writeTextFile(file, text);

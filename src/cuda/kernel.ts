@@ -110,7 +110,7 @@ export class Kernel {
         1,
         1,
         0,
-        this.#device.queue.stream,
+        this.#device.stream,
         null,
         launchArguments.extra,
       ),

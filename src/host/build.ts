@@ -12,6 +12,8 @@ import { onExit } from "./clean_up.ts";
 import abi from "./driver/abi.h" with { type: "text" };
 import blas from "./driver/blas.cpp" with { type: "text" };
 import device from "./driver/device.cpp" with { type: "text" };
+import event from "./driver/event.cpp" with { type: "text" };
+import graph from "./driver/graph.cpp" with { type: "text" };
 import host from "./driver/host.h" with { type: "text" };
 import kernel from "./driver/kernel.h" with { type: "text" };
 import kernelEntry from "./driver/kernel_entry.h" with { type: "text" };
@@ -28,6 +30,8 @@ const headers: Record<string, string> = {
 const units: Record<string, string> = {
   "blas.cpp": blas,
   "device.cpp": device,
+  "event.cpp": event,
+  "graph.cpp": graph,
   "memory.cpp": memory,
   "module.cpp": module,
   "nvrtc.cpp": nvrtc,

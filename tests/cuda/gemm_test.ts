@@ -18,7 +18,9 @@ interface Case {
   rows: number;
   columns: number;
   inner: number;
+  transposeA?: boolean;
   transposeB?: boolean;
+  tf32?: boolean;
   batch?: number;
   shareA?: boolean;
   gap?: number;
@@ -27,10 +29,15 @@ interface Case {
 }
 
 function check(device: Device, random: Random, input: GemmType, output: GemmType, of: Case) {
-  const { rows, columns, inner, transposeB = false, batch = 1, gap = 0, beta = 0, alpha = 1 } = of;
-  const strides = { a: inner + gap, b: (transposeB ? inner : columns) + gap, c: columns + gap };
+  const { rows, columns, inner, transposeA = false, transposeB = false, tf32 = false } = of;
+  const { batch = 1, gap = 0, beta = 0, alpha = 1 } = of;
+  const strides = {
+    a: (transposeA ? rows : inner) + gap,
+    b: (transposeB ? inner : columns) + gap,
+    c: columns + gap,
+  };
   const sizes = {
-    a: rows * strides.a,
+    a: (transposeA ? inner : rows) * strides.a,
     b: (transposeB ? columns : inner) * strides.b,
     c: rows * strides.c,
   };
@@ -51,7 +58,9 @@ function check(device: Device, random: Random, input: GemmType, output: GemmType
     columns,
     inner,
     batch,
+    transposeA,
     transposeB,
+    tf32,
     alpha,
     beta,
     input,
@@ -63,7 +72,7 @@ function check(device: Device, random: Random, input: GemmType, output: GemmType
       for (let column = 0; column < columns; column++) {
         let sum = 0, scale = 0;
         for (let k = 0; k < inner; k++) {
-          const x = a.values[i * strideA + r * strides.a + k];
+          const x = a.values[i * strideA + (transposeA ? k * strides.a + r : r * strides.a + k)];
           const at = transposeB ? column * strides.b + k : k * strides.b + column;
           const product = x * b.values[i * sizes.b + at];
           sum += product;
@@ -78,7 +87,8 @@ function check(device: Device, random: Random, input: GemmType, output: GemmType
   }
   const taken = c.memory.take();
   const numbers = output === "float32" ? taken : bfloat16ToNumbers(taken);
-  const tolerance = TOLERANCE.product(inner);
+  const rounds = tf32 && input === "float32";
+  const tolerance = rounds ? TOLERANCE.tf32Product(inner) : TOLERANCE.product(inner);
   const what = `${input} → ${output} ${JSON.stringify(of)}`;
   const allowed = output === "float32" ? tolerance : thenBfloat16(tolerance);
   assertClose(numbers, expected, allowed, what, scales);
@@ -101,6 +111,34 @@ for (
     }
   });
 }
+
+kernelTest("products of any shape, type and layout equal the sums", (device, random) => {
+  const types = [["float32", "float32"], ["bfloat16", "float32"], [
+    "bfloat16",
+    "bfloat16",
+  ]] as const;
+  const coin = () => random.below(2) === 1;
+  for (let i = 0; i < 60; i++) {
+    // Sizes of all magnitudes, most of them odd to whatever a product is cut into.
+    const [rows, columns, inner] = [0, 0, 0].map(() =>
+      1 + random.below(2 ** (1 + random.below(8)))
+    );
+    const [input, output] = types[random.below(types.length)];
+    check(device, random, input, output, {
+      rows,
+      columns,
+      inner,
+      transposeA: coin(),
+      transposeB: coin(),
+      tf32: coin(),
+      shareA: coin(),
+      batch: 1 + random.below(4),
+      gap: random.below(4),
+      alpha: [1, -0.5, 3][random.below(3)],
+      beta: [0, 1, -0.25][random.below(3)],
+    });
+  }
+});
 
 kernelTest("a refused product names its shape", (device) => {
   const x = given(device, "float32", new Float32Array(4));
