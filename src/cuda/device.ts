@@ -47,14 +47,14 @@ export class Device {
    * The stream's handle, for the files of this folder.
    * @internal
    */
-  readonly stream: number;
+  readonly stream: bigint;
   /**
    * The cuBLAS handle, for the files of this folder.
    * @internal
    */
-  readonly blas: number;
+  readonly blas: bigint;
   #architecture: string;
-  #idleEvents: number[] = [];
+  #idleEvents: bigint[] = [];
   #kernels = new Map<string, Kernel>();
   #liveBytes = 0;
   #peakBytes = 0;
@@ -89,14 +89,14 @@ export class Device {
       "cuDevicePrimaryCtxRetain",
       driver.cuDevicePrimaryCtxRetain(out.buffer, ordinal),
     );
-    this.check("cuCtxSetCurrent", driver.cuCtxSetCurrent(out.size));
+    this.check("cuCtxSetCurrent", driver.cuCtxSetCurrent(out.handle));
     // Queued work must end before the process takes down the libraries that it runs in.
     globalThis.addEventListener("unload", () => driver.cuDevicePrimaryCtxRelease_v2(ordinal));
     const NON_BLOCKING = 1;
     this.check("cuStreamCreate", driver.cuStreamCreate(out.buffer, NON_BLOCKING));
-    this.stream = out.size;
+    this.stream = out.handle;
     this.checkBlas("cublasCreate_v2", libraries.cublas.cublasCreate_v2(out.buffer));
-    this.blas = out.size;
+    this.blas = out.handle;
     this.checkBlas(
       "cublasSetStream_v2",
       libraries.cublas.cublasSetStream_v2(this.blas, this.stream),
@@ -142,14 +142,14 @@ export class Device {
           driver.cuModuleLoadData(this.#out.buffer, binary),
           `while loading ${source.name}`,
         );
-        const module = this.#out.size;
+        const module = this.#out.handle;
         for (const signature of parseKernels(source.text)) {
           this.check(
             "cuModuleGetFunction",
             driver.cuModuleGetFunction(this.#out.buffer, module, cString(signature.name)),
             `while looking for the kernel ${signature.name} in ${source.name}`,
           );
-          this.#kernels.set(signature.name, new Kernel(this, this.#out.size, signature));
+          this.#kernels.set(signature.name, new Kernel(this, this.#out.handle, signature));
         }
       }
     };
@@ -195,12 +195,15 @@ export class Device {
 
   /** Allocates `bytes` in the order of the stream; returns the device pointer. */
   allocate(bytes: number): number {
-    const size = Math.max(bytes, 1);
-    this.check(
-      "cuMemAllocAsync",
-      this.libraries.driver.cuMemAllocAsync(this.#out.buffer, size, this.stream),
-      `asked for ${bytes} bytes while ${this.#liveBytes} are in use`,
+    const code = this.libraries.driver.cuMemAllocAsync(
+      this.#out.buffer,
+      BigInt(Math.max(bytes, 1)),
+      this.stream,
     );
+    if (code !== 0) {
+      const context = `asked for ${bytes} bytes while ${this.#liveBytes} are in use`;
+      this.check("cuMemAllocAsync", code, context);
+    }
     this.#liveBytes += bytes;
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
     return this.#out.size;
@@ -208,7 +211,10 @@ export class Device {
 
   /** Frees what {@linkcode allocate} gave, after the work queued so far. */
   free(pointer: number, bytes: number): void {
-    this.check("cuMemFreeAsync", this.libraries.driver.cuMemFreeAsync(pointer, this.stream));
+    this.check(
+      "cuMemFreeAsync",
+      this.libraries.driver.cuMemFreeAsync(BigInt(pointer), this.stream),
+    );
     this.#liveBytes -= bytes;
   }
 
@@ -218,7 +224,12 @@ export class Device {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.check(
       "cuMemcpyHtoDAsync_v2",
-      this.libraries.driver.cuMemcpyHtoDAsync_v2(pointer, bytes, bytes.length, this.stream),
+      this.libraries.driver.cuMemcpyHtoDAsync_v2(
+        BigInt(pointer),
+        bytes,
+        BigInt(bytes.length),
+        this.stream,
+      ),
     );
   }
 
@@ -228,7 +239,7 @@ export class Device {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.check(
       "cuMemcpyDtoH_v2",
-      this.libraries.driver.cuMemcpyDtoH_v2(bytes, pointer, bytes.length),
+      this.libraries.driver.cuMemcpyDtoH_v2(bytes, BigInt(pointer), BigInt(bytes.length)),
     );
   }
 
@@ -248,7 +259,12 @@ export class Device {
   copy(to: number, from: number, bytes: number): void {
     this.check(
       "cuMemcpyDtoDAsync_v2",
-      this.libraries.driver.cuMemcpyDtoDAsync_v2(to, from, bytes, this.stream),
+      this.libraries.driver.cuMemcpyDtoDAsync_v2(
+        BigInt(to),
+        BigInt(from),
+        BigInt(bytes),
+        this.stream,
+      ),
     );
   }
 
@@ -256,7 +272,12 @@ export class Device {
   fill(pointer: number, value: number, bytes: number): void {
     this.check(
       "cuMemsetD8Async",
-      this.libraries.driver.cuMemsetD8Async(pointer, value, bytes, this.stream),
+      this.libraries.driver.cuMemsetD8Async(
+        BigInt(pointer),
+        value,
+        BigInt(bytes),
+        this.stream,
+      ),
     );
   }
 
@@ -280,7 +301,7 @@ export class Device {
     if (event === undefined) {
       const DISABLE_TIMING = 2;
       this.check("cuEventCreate", driver.cuEventCreate(this.#out.buffer, DISABLE_TIMING));
-      event = this.#out.size;
+      event = this.#out.handle;
     }
     this.check("cuEventRecord", driver.cuEventRecord(event, this.stream));
     return {
