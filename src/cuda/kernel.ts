@@ -60,14 +60,18 @@ let shared: LaunchArguments | undefined;
 export class Kernel {
   /** Its signature, as the source has it. */
   readonly signature: KernelSignature;
+  /**
+   * The driver's `CUfunction`.
+   * @internal
+   */
+  readonly handle: bigint;
   readonly #device: Device;
-  readonly #function: bigint;
   readonly #arguments: LaunchArguments;
 
-  /** Wraps a function of a loaded module; `handle` is the driver's `CUfunction`. */
+  /** Wraps a function of a loaded module. */
   constructor(device: Device, handle: bigint, signature: KernelSignature) {
     this.#device = device;
-    this.#function = handle;
+    this.handle = handle;
     this.#arguments = shared ??= new LaunchArguments();
     this.signature = signature;
   }
@@ -132,7 +136,7 @@ export class Kernel {
     this.#arguments.bytes = this.signature.bytes;
     device.countLaunch();
     const code = device.libraries.driver.cuLaunchKernel(
-      this.#function,
+      this.handle,
       blocks,
       1,
       1,

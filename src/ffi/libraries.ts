@@ -29,6 +29,8 @@ export interface Libraries {
   readonly kind: "cuda" | "host";
   /** What compiled code depends on besides its source: part of the key of cached modules. */
   readonly identity: string;
+  /** The files they were loaded from, or the names the system found them by. */
+  readonly paths: Record<"driver" | "nvrtc" | "cublas", string>;
   /** The CUDA driver. */
   readonly driver: Driver;
   /** The run-time compiler. */
@@ -99,6 +101,7 @@ export function openNvidia(): Libraries {
   return {
     kind: "cuda",
     identity: `nvrtc ${major.int}.${minor.int} ${nvrtc.path}`,
+    paths: { driver: driver.path, nvrtc: nvrtc.path, cublas: cublas.path },
     driver: driver.symbols,
     nvrtc: nvrtc.symbols,
     cublas: cublas.symbols,
