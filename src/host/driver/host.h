@@ -1,12 +1,13 @@
 // What the parts of the host driver share: streams as queues of work, and the table of allocations.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "abi.h"
 
@@ -28,8 +29,9 @@ class Stream {
   void run();
   std::mutex mutex_;
   std::condition_variable wake_, drained_;
-  std::deque<std::function<void()>> queue_;
-  bool busy_ = false, waiting_ = false, stopping_ = false, stopped_ = false;
+  std::vector<std::function<void()>> queue_, running_;
+  bool busy_ = false, waiting_ = false, stopped_ = false;
+  std::atomic<bool> stopping_{false}, ready_{false};
   std::thread thread_;
 };
 
