@@ -43,17 +43,22 @@ export interface SelfTestResult {
 /**
  * Runs every self-test on `device`.
  *
+ * @param seed of the random inputs
  * @param kernels the names of the kernels that must be covered
  * @returns a result a kernel in the order of the tests, and failures for kernels that no test covers
  */
-export function runSelfTests(device: Device, kernels: readonly string[]): SelfTestResult[] {
+export function runSelfTests(
+  device: Device,
+  seed: number,
+  kernels: readonly string[],
+): SelfTestResult[] {
   const results = selfTests.flatMap((test, stream): SelfTestResult[] => {
     const names = test.name === undefined ? test.kernels : [test.name];
     const each = (result: Omit<SelfTestResult, "name">) =>
       names.map((name) => ({ name, ...result }));
     try {
       const { largestError } = scope(() => ({
-        largestError: test.run(device, new Random(stream)),
+        largestError: test.run(device, new Random(seed, stream)),
       }));
       return each({ ok: true, largestError, problem: null });
     } catch (error) {

@@ -41,6 +41,18 @@ export interface Libraries {
 
 const CUDA_MAJORS = [13, 12, 11];
 
+function versioned(name: string): string[] {
+  return [...CUDA_MAJORS.map((major) => `${name}.${major}`), name]
+    .flatMap((file) => [file, `/usr/local/cuda/lib64/${file}`]);
+}
+
+/** NVIDIA's libraries, and the files that each is looked for in, in this order. */
+export const NVIDIA_LIBRARIES = {
+  driver: { what: "the CUDA driver", names: ["libcuda.so.1", "libcuda.so"] },
+  nvrtc: { what: "NVRTC", names: versioned("libnvrtc.so") },
+  cublas: { what: "cuBLAS", names: versioned("libcublas.so") },
+};
+
 /** Thrown when no library of a list could be opened; the message lists every name and why it failed. */
 export class LibraryError extends Error {
   /** Name of the class. */
@@ -77,7 +89,11 @@ export function openLibrary<S extends Deno.ForeignLibraryInterface>(
  * @throws {LibraryError} if a library is missing or no device answers, with what was tried
  */
 export function openNvidia(): Libraries {
-  const driver = openLibrary("the CUDA driver", ["libcuda.so.1", "libcuda.so"], driverSymbols);
+  const open = <S extends Deno.ForeignLibraryInterface>(
+    library: keyof typeof NVIDIA_LIBRARIES,
+    symbols: S,
+  ) => openLibrary(NVIDIA_LIBRARIES[library].what, NVIDIA_LIBRARIES[library].names, symbols);
+  const driver = open("driver", driverSymbols);
   const count = new OutParameter();
   const status = driver.symbols.cuInit(0) || driver.symbols.cuDeviceGetCount(count.buffer);
   if (status !== 0 || count.int === 0) {
@@ -86,15 +102,8 @@ export function openNvidia(): Libraries {
         (status !== 0 ? `it answers with error ${status}` : "it finds no device"),
     );
   }
-  const versioned = (name: string) => [
-    ...CUDA_MAJORS.flatMap((
-      major,
-    ) => [`${name}.${major}`, `/usr/local/cuda/lib64/${name}.${major}`]),
-    name,
-    `/usr/local/cuda/lib64/${name}`,
-  ];
-  const nvrtc = openLibrary("NVRTC", versioned("libnvrtc.so"), nvrtcSymbols);
-  const cublas = openLibrary("cuBLAS", versioned("libcublas.so"), cublasSymbols);
+  const nvrtc = open("nvrtc", nvrtcSymbols);
+  const cublas = open("cublas", cublasSymbols);
   const major = new OutParameter();
   const minor = new OutParameter();
   nvrtc.symbols.nvrtcVersion(major.buffer, minor.buffer);

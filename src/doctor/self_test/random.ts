@@ -1,17 +1,18 @@
 // Random inputs that a failure can be repeated with: each run draws a fresh seed, which a failing test
 // prints, and OUTLIERSCOPE_SEED sets it.
 
-/** The seed of this process. */
-export const seed: number = Number(
-  Deno.env.get("OUTLIERSCOPE_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0],
-) >>> 0;
+/** A seed from OUTLIERSCOPE_SEED, or a fresh one. */
+export function chooseSeed(): number {
+  const chosen = Deno.env.get("OUTLIERSCOPE_SEED");
+  return Number(chosen ?? crypto.getRandomValues(new Uint32Array(1))[0]) >>> 0;
+}
 
 /** A small generator of numbers with 32 bits of state (a Weyl sequence through a mixing function). */
 export class Random {
   #state: number;
 
-  /** @param stream keeps tests apart that share the process's seed */
-  constructor(stream = 0) {
+  /** @param stream keeps tests apart that share a seed */
+  constructor(seed: number, stream = 0) {
     this.#state = (seed ^ Math.imul(stream, 0x9e3779b9)) >>> 0;
   }
 
