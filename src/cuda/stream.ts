@@ -48,6 +48,7 @@ export class Stream implements Disposable {
   get blas(): number {
     if (this.#blas === undefined) {
       const { device } = this, { cublas } = device.libraries;
+      device.refuseInCapture("compute the first product of a stream");
       device.checkBlas("cublasCreate_v2", cublas.cublasCreate_v2(device.out.buffer));
       this.#blas = device.out.size;
       device.checkBlas("cublasSetStream_v2", cublas.cublasSetStream_v2(this.#blas, this.handle));

@@ -155,10 +155,16 @@ Deno.test("a graph may be disposed of while it runs", () => {
 
 Deno.test("what makes no sense in a capture is refused, and spoils nothing", async () => {
   using words = new Words(device, [0]);
+  using side = new Stream(device);
+  const event = device.mark();
   const refusals: [RegExp, () => unknown][] = [
     [/^Cannot read memory during a capture: /, () => device.read(new Uint8Array(4), words.pointer)],
     [/^Cannot wait for a stream/, () => device.synchronizeSync()],
     [/^Cannot wait for a stream/, () => device.downloadSync(new Uint8Array(4), words.pointer)],
+    [/^Cannot wait for an event/, () => event.isReached],
+    [/^Cannot wait for an event/, () => event.reachedSync()],
+    [/^Cannot wait for an event/, () => device.mark().reachedSync()],
+    [/^Cannot compute the first product/, () => device.withStream(side, () => device.blas)],
     [/^Cannot ask whether/, () => device.mainStream.isIdle],
     [
       /^Cannot upload from memory that is not page-locked/,
