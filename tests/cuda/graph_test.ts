@@ -86,9 +86,9 @@ Deno.test("streams join a capture through events", () => {
   using words = new Words(device, [1, 0]);
   using graph = device.capture(() => {
     append.launch(1, 1, [words.pointer, 2, LONG]);
-    side.wait(device.mainStream.record());
+    side.wait(device.mainStream);
     device.withStream(side, () => device.copy(words.pointer + 4, words.pointer, 4));
-    device.mainStream.wait(side.record());
+    device.mainStream.wait(side);
     append.launch(1, 1, [words.pointer + 4, 3, 1]);
   });
   device.withStream(side, () => graph.launch());
@@ -103,11 +103,11 @@ Deno.test("what a capture frees on one stream serves that stream only", () => {
   const pointers: number[] = [];
   {
     using _graph = device.capture(() => {
-      side.wait(device.mainStream.record());
+      side.wait(device.mainStream);
       const first = onSide();
       device.free(first);
       pointers.push(first, device.allocate(256), onSide());
-      device.mainStream.wait(side.record());
+      device.mainStream.wait(side);
     });
   }
   const [first, onMain, again] = pointers;
@@ -164,7 +164,7 @@ Deno.test("what makes no sense in a capture is refused, and spoils nothing", asy
     [/^Cannot wait for an event/, () => event.isReached],
     [/^Cannot wait for an event/, () => event.reachedSync()],
     [/^Cannot wait for an event/, () => device.mark().reachedSync()],
-    [/^Cannot compute the first product/, () => device.withStream(side, () => device.blas)],
+    [/^Cannot make a cuBLAS handle/, () => device.withStream(side, () => device.blas)],
     [/^Cannot ask whether/, () => device.mainStream.isIdle],
     [
       /^Cannot upload from memory that is not page-locked/,
