@@ -11,6 +11,7 @@ import { capture, type Graph } from "./graph.ts";
 import { Kernel } from "./kernel.ts";
 import { parseKernels } from "./kernel_source.ts";
 import { kernelSources } from "./kernels.ts";
+import { Lanes } from "./lanes.ts";
 import { openLibraries } from "./libraries.ts";
 import { DeviceMemory, type Holder } from "./memory.ts";
 import { isPinned } from "./pinned_memory.ts";
@@ -62,6 +63,7 @@ export class Device {
   #current: Stream;
   #kernels = new Map<string, Kernel>();
   #label = "other";
+  #lanes: Lanes | undefined;
   #launches = 0;
   #pool: number;
 
@@ -193,6 +195,11 @@ export class Device {
     if (this.isCapturing) {
       throw new RangeError(`Cannot ${action} during a capture: do it before or behind the capture`);
     }
+  }
+
+  /** Streams for independent pieces of work. */
+  get lanes(): Lanes {
+    return this.#lanes ??= new Lanes(this);
   }
 
   /** The stream that work is queued on. */

@@ -17,11 +17,11 @@ namespace host {
 using Work = std::function<void()>;
 using Clock = std::chrono::steady_clock;
 
-// Work runs in order on one thread of the stream's own; kernels and oneDNN spread over the cores from
-// there with OpenMP.
+// Work runs in order on one thread of the stream's own; kernels and oneDNN spread over the stream's cores
+// from there with OpenMP.
 class Stream {
  public:
-  Stream();
+  explicit Stream(int cores);
   ~Stream();  // waits for the queue to drain
   // Queues work, or records it while the stream captures.
   CUresult enqueue(Work work);
