@@ -26,11 +26,16 @@ export async function runProgram(
       (_, p) => `"${toFileUrl(`${root}/${p}`)}"`,
     );
     await Deno.writeTextFile(file, text);
-    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "--quiet", "--no-prompt", "--config", configPath(), ...flags, file],
       env: { NO_COLOR: "1", ...env },
       stdin: "null",
-    }).output();
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const hung = setTimeout(() => child.kill("SIGKILL"), 120_000); // fails what would wait forever
+    const { code, stdout, stderr } = await child.output();
+    clearTimeout(hung);
     const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
     return { code, stdout: decode(stdout), stderr: decode(stderr) };
   } finally {

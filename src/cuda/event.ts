@@ -89,6 +89,7 @@ export class Event implements Disposable {
   /** Whether the work before it is done, as of now. */
   get isReached(): boolean {
     if (this.#handle === undefined) return true;
+    this.#device.refuseInCapture("wait for an event");
     const code = this.#device.libraries.driver.cuEventQuery(this.#handle);
     if (code === NOT_READY) return false;
     if (!this.#timed || code !== 0) this[Symbol.dispose]();
@@ -109,6 +110,7 @@ export class Event implements Disposable {
   /** Waits until the work before it is done, blocking the thread. */
   reachedSync(): void {
     if (this.#handle === undefined) return;
+    this.#device.refuseInCapture("wait for an event");
     const { driver } = this.#device.libraries;
     this.#device.check("cuEventSynchronize", driver.cuEventSynchronize(this.#handle));
   }

@@ -124,8 +124,7 @@ export class DeviceMemory {
     for (const launched of launchedOn) {
       for (const stream of freeing) {
         if (stream !== launched && !stream.disposed && !launched.disposed) {
-          using done = launched.record();
-          stream.wait(done);
+          stream.wait(launched);
         }
       }
     }

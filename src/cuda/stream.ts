@@ -14,11 +14,11 @@ import { Event } from "./event.ts";
  * const device = await Device.open();
  * using side = new Stream(device);
  * const x = Tensor.zeros(device, "float32", [4]);
- * side.wait(device.mainStream.record()); // x is there
+ * side.wait(device.mainStream); // x is there
  * device.withStream(side, () => {
  *   // ... work that may run beside the main stream's
  * });
- * device.mainStream.wait(side.record()); // what comes now sees what the side stream did
+ * device.mainStream.wait(side); // what comes now sees what the side stream did
  * ```
  */
 export class Stream implements Disposable {
@@ -48,6 +48,11 @@ export class Stream implements Disposable {
   get blas(): bigint {
     if (this.#blas === undefined) {
       const { device } = this, { cublas } = device.libraries;
+      if (device.isCapturing) {
+        throw new RangeError(
+          "Cannot make a cuBLAS handle during a capture: run what shall be captured once before",
+        );
+      }
       device.checkBlas("cublasCreate_v2", cublas.cublasCreate_v2(device.out.buffer));
       this.#blas = device.out.handle;
       device.checkBlas("cublasSetStream_v2", cublas.cublasSetStream_v2(this.#blas, this.handle));
@@ -69,13 +74,20 @@ export class Stream implements Disposable {
     return new Event(this.device, this.handle, options.timed ?? false);
   }
 
-  /** Has what is queued from now on wait for the event; returns at once. */
-  wait(event: Event): void {
-    if (event.handle === undefined) return;
+  /**
+   * Has what is queued from now on wait for an event, or for all that was queued so far on another stream;
+   * returns at once.
+   */
+  wait(other: Event | Stream): void {
+    if (other instanceof Stream) {
+      using event = other.record();
+      return this.wait(event);
+    }
+    if (other.handle === undefined) return;
     const { driver } = this.device.libraries;
     this.device.check(
       "cuStreamWaitEvent",
-      driver.cuStreamWaitEvent(this.handle, event.handle, 0),
+      driver.cuStreamWaitEvent(this.handle, other.handle, 0),
     );
   }
 

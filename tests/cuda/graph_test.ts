@@ -86,9 +86,9 @@ Deno.test("streams join a capture through events", () => {
   using words = new Words(device, [1, 0]);
   using graph = device.capture(() => {
     append.launch(1, 1, [words.pointer, 2, LONG]);
-    side.wait(device.mainStream.record());
+    side.wait(device.mainStream);
     device.withStream(side, () => device.copy(words.pointer + 4, words.pointer, 4));
-    device.mainStream.wait(side.record());
+    device.mainStream.wait(side);
     append.launch(1, 1, [words.pointer + 4, 3, 1]);
   });
   device.withStream(side, () => graph.launch());
@@ -103,11 +103,11 @@ Deno.test("what a capture frees on one stream serves that stream only", () => {
   const pointers: number[] = [];
   {
     using _graph = device.capture(() => {
-      side.wait(device.mainStream.record());
+      side.wait(device.mainStream);
       const first = onSide();
       device.free(first);
       pointers.push(first, device.allocate(256), onSide());
-      device.mainStream.wait(side.record());
+      device.mainStream.wait(side);
     });
   }
   const [first, onMain, again] = pointers;
@@ -155,10 +155,16 @@ Deno.test("a graph may be disposed of while it runs", () => {
 
 Deno.test("what makes no sense in a capture is refused, and spoils nothing", async () => {
   using words = new Words(device, [0]);
+  using side = new Stream(device);
+  const event = device.mark();
   const refusals: [RegExp, () => unknown][] = [
     [/^Cannot read memory during a capture: /, () => device.read(new Uint8Array(4), words.pointer)],
     [/^Cannot wait for a stream/, () => device.synchronizeSync()],
     [/^Cannot wait for a stream/, () => device.downloadSync(new Uint8Array(4), words.pointer)],
+    [/^Cannot wait for an event/, () => event.isReached],
+    [/^Cannot wait for an event/, () => event.reachedSync()],
+    [/^Cannot wait for an event/, () => device.mark().reachedSync()],
+    [/^Cannot make a cuBLAS handle/, () => device.withStream(side, () => device.blas)],
     [/^Cannot ask whether/, () => device.mainStream.isIdle],
     [
       /^Cannot upload from memory that is not page-locked/,

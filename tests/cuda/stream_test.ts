@@ -36,6 +36,18 @@ Deno.test("a stream waits for an event of another, and for nothing that is queue
   assertEquals(words.now, [6, 5]);
 });
 
+Deno.test("a stream waits for another", () => {
+  using side = new Stream(device);
+  using words = new Words(device, [1]);
+  append.launch(1, 1, [words.pointer, 2, LONG]);
+  side.wait(mainStream);
+  device.withStream(side, () => append.launch(1, 1, [words.pointer, 3, LONG / 4]));
+  mainStream.wait(side);
+  append.launch(1, 1, [words.pointer, 4, 1]);
+  mainStream.synchronizeSync();
+  assertEquals(words.now, [1234]);
+});
+
 Deno.test("copies, fills, uploads, products and memory follow the stream they are queued on", () => {
   using side = new Stream(device);
   using words = new Words(device, [0]);
