@@ -1,6 +1,7 @@
 // Brings the tensors of a GGUF file onto the device: their blocks as bytes, then as numbers by a kernel.
 
 import type { Device } from "../cuda/device.ts";
+import type { GemmType } from "../cuda/gemm.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { BlockType, GgufFile, GgufTensor } from "./gguf.ts";
 
@@ -32,7 +33,7 @@ export function uploadBlocks(
 export function dequantize(
   blocks: Tensor<"uint8", 2>,
   type: BlockType,
-  into: Tensor<"float32", 2> | Tensor<"bfloat16", 2>,
+  into: Tensor<GemmType, 2>,
   headDimension = 0,
 ): void {
   const [rows, columns] = into.shape;

@@ -9,7 +9,7 @@ import { Tokenizer } from "../../formats/tokenizer.ts";
 import { swiglu } from "../../tensor/activation.ts";
 import { cast } from "../../tensor/cast.ts";
 import { gatherRows } from "../../tensor/gather.ts";
-import { addLinear, linear, type Rows, type Weight } from "../../tensor/linear.ts";
+import { addLinear, linear, type Weight } from "../../tensor/linear.ts";
 import { rmsNorm } from "../../tensor/norm.ts";
 import { swapAxes } from "../../tensor/swap_axes.ts";
 import { Tensor } from "../../tensor/tensor.ts";
@@ -359,7 +359,7 @@ export class LlamaModel implements Disposable {
       probes.emit(tap, tensor, layer, sequence);
     {
       using normed = rmsNorm(h, weights.attentionNorm, config.normEpsilon, dtype); // T H
-      using qkv = linear(normed as Rows, weights.qkv); // T (n+2kv)d
+      using qkv = linear(normed, weights.qkv); // T (n+2kv)d
       const heads = splitHeadsRotary(qkv, rotary, config.heads, config.keyValueHeads, dtype);
       using q = heads.q; // kv T g d
       using k = heads.k; // kv T d
@@ -383,15 +383,15 @@ export class LlamaModel implements Disposable {
         : null;
       using attention = softmaxAttention(heads, cumulative ?? undefined); // T nd
       if (cumulative) emit("attn.cumulative", cumulative);
-      addLinear(h, attention as Rows, weights.output);
+      addLinear(h, attention, weights.output);
     }
     using normed = rmsNorm(h, weights.mlpNorm, config.normEpsilon, dtype); // T H
-    using gateUp = linear(normed as Rows, weights.gateUp); // T 2I
+    using gateUp = linear(normed, weights.gateUp); // T 2I
     emit("mlp.gate_up", gateUp);
     const exact = dtype === "float32" || probes.wants("mlp.down.input", layer);
     using down = swiglu(gateUp, exact ? "float32" : dtype); // T I
     if (exact) emit("mlp.down.input", down as Tensor<"float32", 2>);
-    addLinear(h, down as Rows, weights.down);
+    addLinear(h, down, weights.down);
     emit("output", h);
   }
 
