@@ -48,7 +48,7 @@ export class Device {
    * The current stream's handle, for the files of this folder.
    * @internal
    */
-  stream: number;
+  stream: bigint;
   /**
    * What is allocated, for the files of this folder.
    * @internal
@@ -65,7 +65,7 @@ export class Device {
   #label = "other";
   #lanes: Lanes | undefined;
   #launches = 0;
-  #pool: number;
+  #pool: bigint;
 
   private constructor(libraries: Libraries) {
     this.libraries = libraries;
@@ -145,14 +145,14 @@ export class Device {
           driver.cuModuleLoadData(this.out.buffer, binary),
           `while loading ${source.name}`,
         );
-        const module = this.out.size;
+        const module = this.out.handle;
         for (const signature of parseKernels(source.text)) {
           this.check(
             "cuModuleGetFunction",
             driver.cuModuleGetFunction(this.out.buffer, module, cString(signature.name)),
             `while looking for the kernel ${signature.name} in ${source.name}`,
           );
-          this.#kernels.set(signature.name, new Kernel(this, this.out.size, signature));
+          this.#kernels.set(signature.name, new Kernel(this, this.out.handle, signature));
         }
       }
     };
@@ -180,9 +180,9 @@ export class Device {
    * The handle that a call of the driver leaves in its out-parameter, for the files of this folder.
    * @internal
    */
-  made(name: string, call: (out: Uint8Array<ArrayBuffer>) => number, context?: string): number {
+  made(name: string, call: (out: Uint8Array<ArrayBuffer>) => number, context?: string): bigint {
     this.check(name, call(this.out.buffer), context);
-    return this.out.size;
+    return this.out.handle;
   }
 
   /** Whether work is being captured and not run; see {@linkcode capture}. */
@@ -211,7 +211,7 @@ export class Device {
    * The current stream's cuBLAS handle, for the files of this folder.
    * @internal
    */
-  get blas(): number {
+  get blas(): bigint {
     return this.#current.blas;
   }
 
@@ -253,11 +253,9 @@ export class Device {
   /** Free bytes of the device, and all it has. What the pool keeps for later allocations is not free. */
   get memory(): { free: number; total: number } {
     const total = new OutParameter();
-    const free = this.made(
-      "cuMemGetInfo",
-      (out) => this.libraries.driver.cuMemGetInfo_v2(out, total.buffer),
-    );
-    return { free, total: total.size };
+    const code = this.libraries.driver.cuMemGetInfo_v2(this.out.buffer, total.buffer);
+    this.check("cuMemGetInfo_v2", code);
+    return { free: this.out.size, total: total.size };
   }
 
   /** Gives memory that nothing uses back to the system; blocks the thread until all queued work is done. */
@@ -332,7 +330,12 @@ export class Device {
     const bytes = bytesOf(data);
     this.check(
       "cuMemcpyHtoDAsync_v2",
-      this.libraries.driver.cuMemcpyHtoDAsync_v2(pointer, bytes, bytes.length, this.stream),
+      this.libraries.driver.cuMemcpyHtoDAsync_v2(
+        BigInt(pointer),
+        bytes,
+        BigInt(bytes.length),
+        this.stream,
+      ),
     );
   }
 
@@ -350,7 +353,7 @@ export class Device {
     const bytes = bytesOf(data);
     this.check(
       "cuMemcpyDtoHAsync_v2",
-      this.libraries.driver.cuMemcpyDtoHAsync_v2(bytes, pointer, bytes.length, this.stream),
+      this.libraries.driver.cuMemcpyDtoHAsync_v2(bytes, BigInt(pointer), BigInt(bytes.length), this.stream),
     );
   }
 
@@ -361,7 +364,7 @@ export class Device {
     const bytes = bytesOf(data);
     this.check(
       "cuMemcpyDtoH_v2",
-      this.libraries.driver.cuMemcpyDtoH_v2(bytes, pointer, bytes.length),
+      this.libraries.driver.cuMemcpyDtoH_v2(bytes, BigInt(pointer), BigInt(bytes.length)),
     );
   }
 
@@ -381,7 +384,12 @@ export class Device {
   copy(to: number, from: number, bytes: number): void {
     this.check(
       "cuMemcpyDtoDAsync_v2",
-      this.libraries.driver.cuMemcpyDtoDAsync_v2(to, from, bytes, this.stream),
+      this.libraries.driver.cuMemcpyDtoDAsync_v2(
+        BigInt(to),
+        BigInt(from),
+        BigInt(bytes),
+        this.stream,
+      ),
     );
   }
 
@@ -389,7 +397,12 @@ export class Device {
   fill(pointer: number, value: number, bytes: number): void {
     this.check(
       "cuMemsetD8Async",
-      this.libraries.driver.cuMemsetD8Async(pointer, value, bytes, this.stream),
+      this.libraries.driver.cuMemsetD8Async(
+        BigInt(pointer),
+        value,
+        BigInt(bytes),
+        this.stream,
+      ),
     );
   }
 

@@ -9,7 +9,7 @@ const DISABLE_TIMING = 2;
 /** The driver's events that nothing needs at the moment, with and without a time. */
 class EventPool {
   readonly #device: Device;
-  readonly #idle: Record<"timed" | "untimed", number[]> = { timed: [], untimed: [] };
+  readonly #idle: Record<"timed" | "untimed", bigint[]> = { timed: [], untimed: [] };
   // An event that is lost, waited for or not, gives its handle back when it is collected.
   readonly lost: FinalizationRegistry<() => void> = new FinalizationRegistry((give) => give());
 
@@ -17,7 +17,7 @@ class EventPool {
     this.#device = device;
   }
 
-  take(timed: boolean): number {
+  take(timed: boolean): bigint {
     const handle = this.#idle[timed ? "timed" : "untimed"].pop();
     if (handle !== undefined) return handle;
     const { driver } = this.#device.libraries;
@@ -27,7 +27,7 @@ class EventPool {
     );
   }
 
-  give(handle: number, timed: boolean): void {
+  give(handle: bigint, timed: boolean): void {
     this.#idle[timed ? "timed" : "untimed"].push(handle);
   }
 }
@@ -58,7 +58,7 @@ function poolOf(device: Device): EventPool {
 export class Event implements Disposable {
   readonly #device: Device;
   readonly #timed: boolean;
-  #handle: number | undefined; // undefined once nothing needs it
+  #handle: bigint | undefined; // undefined once nothing needs it
 
   /**
    * Records an event; for {@linkcode Stream}.
@@ -66,7 +66,7 @@ export class Event implements Disposable {
    * @param stream handle of the stream
    * @param timed whether it can be measured from
    */
-  constructor(device: Device, stream: number, timed: boolean) {
+  constructor(device: Device, stream: bigint, timed: boolean) {
     this.#device = device;
     this.#timed = timed;
     const pool = poolOf(device);
@@ -82,7 +82,7 @@ export class Event implements Disposable {
    * The driver's handle, or undefined where there is nothing left to wait for; for {@linkcode Stream}.
    * @internal
    */
-  get handle(): number | undefined {
+  get handle(): bigint | undefined {
     return this.#handle;
   }
 

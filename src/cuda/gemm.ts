@@ -69,33 +69,34 @@ export function gemm(device: Device, product: Gemm): void {
   alphaBuffer[0] = product.alpha ?? 1;
   betaBuffer[0] = product.beta ?? 0;
   const inputType = CUDA_TYPES[input];
-  device.checkBlas(
-    "cublasGemmStridedBatchedEx",
-    device.libraries.cublas.cublasGemmStridedBatchedEx(
-      device.blas,
-      product.transposeB ? CUBLAS_OP_T : CUBLAS_OP_N,
-      product.transposeA ? CUBLAS_OP_T : CUBLAS_OP_N,
-      columns,
-      rows,
-      inner,
-      alphaBytes,
-      b.pointer,
-      inputType,
-      b.rowStride,
-      b.batchStride ?? 0,
-      a.pointer,
-      inputType,
-      a.rowStride,
-      a.batchStride ?? 0,
-      betaBytes,
-      c.pointer,
-      CUDA_TYPES[product.output ?? "float32"],
-      c.rowStride,
-      c.batchStride ?? 0,
-      product.batch ?? 1,
-      product.tf32 && input === "float32" ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
-      CUBLAS_GEMM_DEFAULT,
-    ),
-    `product of ${rows}×${inner} and ${inner}×${columns}, batch ${product.batch ?? 1}, ${input}`,
+  const batch = product.batch ?? 1;
+  const code = device.libraries.cublas.cublasGemmStridedBatchedEx(
+    device.blas,
+    product.transposeB ? CUBLAS_OP_T : CUBLAS_OP_N,
+    product.transposeA ? CUBLAS_OP_T : CUBLAS_OP_N,
+    columns,
+    rows,
+    inner,
+    alphaBytes,
+    BigInt(b.pointer),
+    inputType,
+    b.rowStride,
+    BigInt(b.batchStride ?? 0),
+    BigInt(a.pointer),
+    inputType,
+    a.rowStride,
+    BigInt(a.batchStride ?? 0),
+    betaBytes,
+    BigInt(c.pointer),
+    CUDA_TYPES[product.output ?? "float32"],
+    c.rowStride,
+    BigInt(c.batchStride ?? 0),
+    batch,
+    product.tf32 && input === "float32" ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+    CUBLAS_GEMM_DEFAULT,
   );
+  if (code !== 0) {
+    const context = `product of ${rows}×${inner} and ${inner}×${columns}, batch ${batch}, ${input}`;
+    device.checkBlas("cublasGemmStridedBatchedEx", code, context);
+  }
 }

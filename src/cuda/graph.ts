@@ -22,10 +22,10 @@ export class Graph implements Disposable {
   readonly #device: Device;
   readonly #arena: Arena;
   readonly #launchedOn = new Set<Stream>();
-  #executable: number | undefined;
+  #executable: bigint | undefined;
 
   /** For {@linkcode capture}. */
-  constructor(device: Device, executable: number, arena: Arena) {
+  constructor(device: Device, executable: bigint, arena: Arena) {
     this.#device = device;
     this.#executable = executable;
     this.#arena = arena;
@@ -69,7 +69,7 @@ export function capture(device: Device, body: () => void): Graph {
   const RELAXED = 2;
   device.check("cuStreamBeginCapture", driver.cuStreamBeginCapture_v2(stream.handle, RELAXED));
   const arena = device.allocations.beginCapture(allocator);
-  let graph = 0, executable: number | undefined;
+  let graph = 0n, executable: bigint | undefined;
   try {
     let failure: { error: unknown } | undefined;
     try {
@@ -85,7 +85,7 @@ export function capture(device: Device, body: () => void): Graph {
     }
     device.allocations.endCapture();
     const code = driver.cuStreamEndCapture(stream.handle, device.out.buffer);
-    graph = device.out.size;
+    graph = device.out.handle;
     if (failure) throw failure.error;
     device.check("cuStreamEndCapture", code);
     executable = device.made(
@@ -95,7 +95,7 @@ export function capture(device: Device, body: () => void): Graph {
     return new Graph(device, executable, arena);
   } finally {
     allocator.synchronizeSync(); // what it allocated is there before anything uses it
-    if (graph !== 0) driver.cuGraphDestroy(graph);
+    if (graph !== 0n) driver.cuGraphDestroy(graph);
     if (executable === undefined) device.allocations.disposeArena(arena, []);
   }
 }

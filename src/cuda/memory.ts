@@ -93,7 +93,7 @@ export class DeviceMemory {
     const stream = block && !block.stream.disposed ? block.stream : this.#device.mainStream;
     this.#device.check(
       "cuMemFreeAsync",
-      this.#device.libraries.driver.cuMemFreeAsync(pointer, stream.handle),
+      this.#device.libraries.driver.cuMemFreeAsync(BigInt(pointer), stream.handle),
     );
     this.#blocks.delete(pointer);
     block!.holder.bytes -= block!.bytes;
@@ -139,7 +139,7 @@ export class DeviceMemory {
   #new(bytes: number, label: string, stream: Stream): number {
     const { driver } = this.#device.libraries;
     const out = this.#device.out;
-    const code = driver.cuMemAllocAsync(out.buffer, Math.max(bytes, 1), stream.handle);
+    const code = driver.cuMemAllocAsync(out.buffer, BigInt(Math.max(bytes, 1)), stream.handle);
     const OUT_OF_MEMORY = 2;
     if (code === OUT_OF_MEMORY) {
       throw new OutOfMemoryError(this.#device.libraries, "cuMemAllocAsync", {

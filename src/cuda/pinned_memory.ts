@@ -17,7 +17,7 @@ export class PinnedMemory implements Disposable {
   /** The memory. Its length is 0 once it was freed. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #device: Device;
-  readonly #pointer: number;
+  readonly #pointer: bigint;
 
   /** Allocates zeroed memory. */
   constructor(device: Device, byteLength: number) {
@@ -29,7 +29,7 @@ export class PinnedMemory implements Disposable {
       (out) => driver.cuMemHostAlloc(out, Math.max(1, byteLength), 0),
       `asked for ${byteLength} bytes of page-locked memory`,
     );
-    const memory = Deno.UnsafePointer.create(BigInt(pointer))!;
+    const memory = Deno.UnsafePointer.create(pointer)!;
     this.bytes = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(memory, byteLength)).fill(0);
     buffers.add(this.bytes.buffer);
   }

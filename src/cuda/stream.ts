@@ -28,8 +28,8 @@ export class Stream implements Disposable {
    * The driver's handle, for the files of this folder.
    * @internal
    */
-  readonly handle: number;
-  #blas: number | undefined;
+  readonly handle: bigint;
+  #blas: bigint | undefined;
   #disposed = false;
 
   /** Makes a stream. */
@@ -45,7 +45,7 @@ export class Stream implements Disposable {
    * workspace.
    * @internal
    */
-  get blas(): number {
+  get blas(): bigint {
     if (this.#blas === undefined) {
       const { device } = this, { cublas } = device.libraries;
       if (device.isCapturing) {
@@ -54,7 +54,7 @@ export class Stream implements Disposable {
         );
       }
       device.checkBlas("cublasCreate_v2", cublas.cublasCreate_v2(device.out.buffer));
-      this.#blas = device.out.size;
+      this.#blas = device.out.handle;
       device.checkBlas("cublasSetStream_v2", cublas.cublasSetStream_v2(this.#blas, this.handle));
     }
     return this.#blas;

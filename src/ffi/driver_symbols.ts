@@ -1,7 +1,16 @@
 // The functions of the CUDA driver (libcuda) that this library calls: the one table that both NVIDIA's
 // driver and the host driver are opened with.
 
-import { DEVICE_POINTER, HANDLE, INT, POINTER, SIZE, STATUS, UINT } from "./c_types.ts";
+import {
+  DEVICE_POINTER,
+  FIXED_POINTER,
+  HANDLE,
+  INT,
+  POINTER,
+  SIZE,
+  STATUS,
+  UINT,
+} from "./c_types.ts";
 
 /** Symbol table of the CUDA driver API. */
 export const driverSymbols = {
@@ -70,8 +79,8 @@ export const driverSymbols = {
       UINT,
       UINT, // dynamic shared memory, bytes
       HANDLE, // stream
-      POINTER, // kernelParams: unused, null
-      POINTER, // extra: the packed arguments
+      FIXED_POINTER, // kernelParams: unused, null
+      FIXED_POINTER, // extra: the packed arguments
     ],
     result: STATUS,
   },

@@ -43,6 +43,14 @@ const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisibility=
 export class HostBuildError extends Error {
   /** Name of the class. */
   override readonly name = "HostBuildError";
+  /** The Debian packages whose installation mends it, if that is known. */
+  readonly packages: readonly string[];
+
+  /** Makes an error that `packages` would mend. */
+  constructor(message: string, packages: readonly string[] = []) {
+    super(message);
+    this.packages = packages;
+  }
 }
 
 /** A built host driver. */
@@ -53,8 +61,12 @@ export interface HostDriver {
   identity: string;
 }
 
-/** The C++ compiler's path, from `CXX` or as `g++` on the search path. */
-function findCompiler(): string {
+/**
+ * The C++ compiler's path, from `CXX` or as `g++` on the search path.
+ *
+ * @throws {HostBuildError} if there is none
+ */
+export function findCompiler(): string {
   const name = Deno.env.get("CXX") || "g++";
   const candidates = name.includes("/")
     ? [name]
@@ -69,6 +81,7 @@ function findCompiler(): string {
   throw new HostBuildError(
     `Cannot build the host driver: no C++ compiler "${name}" found; ` +
       `install one (apt-get install g++), or name another in CXX`,
+    ["g++"],
   );
 }
 
@@ -107,6 +120,7 @@ function buildError(log: string): HostBuildError {
   if (/install libdnnl-dev|cannot find -ldnnl/.test(log)) {
     return new HostBuildError(
       "Cannot build the host driver: oneDNN is missing; install it (apt-get install libdnnl-dev)",
+      ["libdnnl-dev"],
     );
   }
   return new HostBuildError(`Cannot build the host driver: the C++ compiler says\n${log.trim()}`);

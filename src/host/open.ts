@@ -29,5 +29,6 @@ export async function openHost(onBuild?: () => void): Promise<Libraries> {
   }
   const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols };
   const library = openLibrary("the host driver", [path], symbols).symbols;
-  return { kind: "host", identity, driver: library, nvrtc: library, cublas: library };
+  const paths = { driver: path, nvrtc: path, cublas: path };
+  return { kind: "host", identity, paths, driver: library, nvrtc: library, cublas: library };
 }

@@ -4,11 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "abi.h"
 
@@ -41,8 +41,8 @@ class Stream {
   void run();
   std::mutex mutex_;
   std::condition_variable wake_, drained_;
-  std::deque<Work> queue_;
-  std::atomic<bool> stopping_{false};
+  std::vector<Work> queue_, running_;
+  std::atomic<bool> stopping_{false}, ready_{false};
   bool busy_ = false, waiting_ = false, stopped_ = false;
   std::thread thread_;
 };

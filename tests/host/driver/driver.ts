@@ -185,6 +185,7 @@ export class HostDriver {
     new BigUint64Array(size.buffer)[0] = BigInt(bytes);
     new BigUint64Array(extra.buffer).set([1n, addressOf(packed), 2n, addressOf(size), 0n]);
     const [x, y, z] = grid, [bx, by, bz] = block;
-    return this.driver.cuLaunchKernel(kernel, x, y, z, bx, by, bz, shared, stream, null, extra);
+    const list = Deno.UnsafePointer.of(extra);
+    return this.driver.cuLaunchKernel(kernel, x, y, z, bx, by, bz, shared, stream, null, list);
   }
 }
