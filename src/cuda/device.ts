@@ -353,7 +353,12 @@ export class Device {
     const bytes = bytesOf(data);
     this.check(
       "cuMemcpyDtoHAsync_v2",
-      this.libraries.driver.cuMemcpyDtoHAsync_v2(bytes, BigInt(pointer), BigInt(bytes.length), this.stream),
+      this.libraries.driver.cuMemcpyDtoHAsync_v2(
+        bytes,
+        BigInt(pointer),
+        BigInt(bytes.length),
+        this.stream,
+      ),
     );
   }
 

@@ -125,7 +125,7 @@ bool Stream::idle() {
 }
 
 void Stream::stop() {
-  std::deque<Work> forgotten;  // destroyed without the lock: other streams may wait for points in it
+  std::vector<Work> forgotten;  // destroyed without the lock: other streams may wait for points in it
   std::lock_guard lock(mutex_);
   stopping_ = true;
   std::swap(forgotten, queue_);
