@@ -33,7 +33,7 @@ export class Lanes {
    */
   run(items: number, body: (item: number, lane: number) => void): void {
     const current = this.#device.currentStream;
-    const fork = current.record();
+    using fork = current.record();
     for (const stream of this.#streams) stream.wait(fork);
     try {
       for (let item = 0; item < items; item++) {
@@ -41,7 +41,7 @@ export class Lanes {
         this.#device.withStream(this.#streams[lane]!, () => body(item, lane));
       }
     } finally { // after an error too: what was queued uses memory that is freed on the current stream
-      for (const stream of this.#streams) current.wait(stream.record());
+      for (const stream of this.#streams) current.wait(stream);
     }
   }
 }

@@ -4,8 +4,10 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import type { Graph } from "../../src/cuda/graph.ts";
 import { PinnedMemory } from "../../src/cuda/pinned_memory.ts";
 import { Stream } from "../../src/cuda/stream.ts";
+import { softmaxAttention } from "../../src/nn/attention/softmax_attention.ts";
 import { linear } from "../../src/tensor/linear.ts";
-import { Tensor } from "../../src/tensor/tensor.ts";
+import { type Shape, Tensor } from "../../src/tensor/tensor.ts";
+import { Random } from "../random.ts";
 import { LONG, orderDevice, Words } from "./order.ts";
 
 const device = await orderDevice();
@@ -51,6 +53,24 @@ Deno.test("a step of tensors is captured with its temporaries, and sees new inpu
   assertEquals([...y.readNow()], [-3, -4], "a result outlives the graph");
   y.dispose();
   assertEquals(device.liveBytes, before + 8 + 16);
+});
+
+Deno.test("attention on lanes of its own is captured", async () => {
+  const random = new Random(5), [kv, tokens, group, d] = [2, 37, 3, 8];
+  const draw = <R extends number>(shape: Shape<R>) =>
+    Tensor.from(device, "float32", shape, random.normals(shape.reduce((a, b) => a * b, 1)));
+  using q = draw<4>([kv, tokens, group, d]);
+  using k = draw<3>([kv, tokens, d]);
+  using v = draw<3>([kv, tokens, d]);
+  using expected = softmaxAttention({ q, k, v }); // also makes the handles that a capture cannot
+  let captured!: Tensor<"float32", 2>;
+  using graph = device.capture(() => {
+    captured = softmaxAttention({ q, k, v });
+  });
+  using result = captured;
+  device.fill(result.pointer, 255, result.byteLength);
+  graph.launch();
+  assertEquals(await result.data(), await expected.data());
 });
 
 Deno.test("what is freed during the capture, and results freed before the graph, stay for the launches", () => {

@@ -226,7 +226,7 @@ Deno.test("copies from page-locked memory read it when they run, in the order of
   const from = locked(4), x = host.allocate(4, stream);
   const word = new Uint32Array(from.bytes.buffer);
   word[0] = 1;
-  host.launch(slowSet, [x, 9, 50_000_000], { stream });
+  host.launch(slowSet, [x, 9, 200_000_000], { stream });
   assertEquals(driver.cuMemcpyHtoDAsync_v2(x, from.bytes, 4, stream), 0);
   word[0] = 2;
   assertEquals(driver.cuStreamQuery(stream), CODE.NOT_READY);
@@ -239,7 +239,7 @@ Deno.test("copies from page-locked memory read it when they run, in the order of
 Deno.test("downloads into page-locked memory return at once, others when they are done", () => {
   const to = locked(8), x = host.upload(Uint32Array.of(3), stream);
   const words = new Uint32Array(to.bytes.buffer);
-  host.launch(slowSet, [x, 5, 50_000_000], { stream });
+  host.launch(slowSet, [x, 5, 200_000_000], { stream });
   assertEquals(driver.cuMemcpyDtoHAsync_v2(to.bytes.subarray(4), x, 4, stream), 0);
   const early = words[1];
   const ordinary = new Uint32Array(1);
@@ -255,7 +255,7 @@ Deno.test("downloads into page-locked memory return at once, others when they ar
 Deno.test("page-locked memory is freed once, after the copies that use it", () => {
   const from = locked(4), x = host.allocate(4, stream);
   from.bytes.fill(7);
-  host.launch(slowSet, [x, 9, 50_000_000], { stream });
+  host.launch(slowSet, [x, 9, 200_000_000], { stream });
   driver.cuMemcpyHtoDAsync_v2(x, from.bytes, 4, stream);
   assertEquals(driver.cuMemFreeHost(from.pointer), 0);
   assertEquals(driver.cuStreamQuery(stream), 0, "it waited");
