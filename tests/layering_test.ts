@@ -28,7 +28,8 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/ffi/cublas_symbols.ts": "a table: opened in tests/host/open_test.ts, called in gemm_test.ts",
   "src/ffi/driver_symbols.ts":
     "a table: opened in tests/host/open_test.ts, called in tests/host/driver/",
-  "src/ffi/nvrtc_symbols.ts": "a table: opened in tests/host/open_test.ts and tools/check_nvrtc.ts",
+  "src/ffi/nvrtc_symbols.ts":
+    "a table: opened in tests/host/open_test.ts and tests/nvidia/nvrtc.ts",
   "src/host/driver/abi.h": "types and codes, compared with NVIDIA's names in device_test.ts",
   "src/host/driver/host.h": "declarations of what stream.cpp, memory.cpp and device.cpp define",
   "src/host/driver/kernel.h": "wraps each kernel: module_test.ts and tests/cuda/kernel_test.ts",

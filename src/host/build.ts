@@ -33,7 +33,8 @@ const units: Record<string, string> = {
   "nvrtc.cpp": nvrtc,
   "stream.cpp": stream,
 };
-const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisibility=hidden"];
+/** Flags that each unit is compiled with. */
+export const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisibility=hidden"];
 
 /** Thrown when the host driver cannot be built; the message says what is missing and how to get it. */
 export class HostBuildError extends Error {
@@ -108,9 +109,12 @@ function buildError(log: string): HostBuildError {
   return new HostBuildError(`Cannot build the host driver: the C++ compiler says\n${log.trim()}`);
 }
 
-async function build(compiler: string, path: string): Promise<void> {
-  const directory = await Deno.makeTempDir({ prefix: "outlierscope-build-" });
-  using _cleanUp = onExit(() => Deno.removeSync(directory, { recursive: true }));
+/**
+ * Writes the sources of a host driver that will call `compiler` to a directory.
+ *
+ * @returns the units to compile there
+ */
+export async function writeSources(directory: string, compiler: string): Promise<string[]> {
   const literal = (text: string) => `R"outlierscope(${text})outlierscope"`;
   const embedded = `static const char *const compiler = ${literal(compiler)};\n` +
     `static const char *const kernel_h = ${literal(kernel)};\n` +
@@ -119,6 +123,13 @@ async function build(compiler: string, path: string): Promise<void> {
   for (const [name, text] of Object.entries(files)) {
     await Deno.writeTextFile(`${directory}/${name}`, text);
   }
+  return Object.keys(units);
+}
+
+async function build(compiler: string, path: string): Promise<void> {
+  const directory = await Deno.makeTempDir({ prefix: "outlierscope-build-" });
+  using _cleanUp = onExit(() => Deno.removeSync(directory, { recursive: true }));
+  await writeSources(directory, compiler);
   const logs = await Promise.all(
     Object.keys(units).map((unit) =>
       run(compiler, [...FLAGS, "-c", `${directory}/${unit}`, "-o", `${directory}/${unit}.o`])
