@@ -4,10 +4,12 @@
 // deno run -A --config .offline.deno.json tools/record_nvidia_prototypes.ts
 
 import { cublasSymbols } from "../src/ffi/cublas_symbols.ts";
+import { cudnnSymbols } from "../src/ffi/cudnn_symbols.ts";
 import { readPrototypes } from "../tests/nvidia/headers.ts";
 import { root } from "./project.ts";
 
-const prototypes = await readPrototypes("libraries", Object.keys(cublasSymbols));
+const functions = Object.keys({ ...cublasSymbols, ...cudnnSymbols });
+const prototypes = await readPrototypes("libraries", functions);
 await Deno.writeTextFile(
   `${root}/tests/fixtures/nvidia_prototypes.json`,
   JSON.stringify(prototypes, null, 2) + "\n",

@@ -3,6 +3,7 @@
 
 import { OutParameter } from "./c_memory.ts";
 import { cublasSymbols } from "./cublas_symbols.ts";
+import { cudnnSymbols } from "./cudnn_symbols.ts";
 import { driverSymbols } from "./driver_symbols.ts";
 import { nvrtcSymbols } from "./nvrtc_symbols.ts";
 
@@ -19,6 +20,8 @@ export type Driver = Functions<typeof driverSymbols>;
 export type Nvrtc = Functions<typeof nvrtcSymbols>;
 /** cuBLAS's functions. */
 export type Cublas = Functions<typeof cublasSymbols>;
+/** cuDNN's functions. */
+export type Cudnn = Functions<typeof cudnnSymbols>;
 
 /** The opened libraries of one kind of device. */
 export interface Libraries {
@@ -32,9 +35,12 @@ export interface Libraries {
   readonly nvrtc: Nvrtc;
   /** Matrix products. */
   readonly cublas: Cublas;
+  /** cuDNN, opened at the first call; throws a {@linkcode LibraryError} where it is not installed. */
+  readonly cudnn: () => Cudnn;
 }
 
 const CUDA_MAJORS = [13, 12, 11];
+const CUDNN_MAJORS = [9, 8];
 
 /** Thrown when no library of a list could be opened; the message lists every name and why it failed. */
 export class LibraryError extends Error {
@@ -81,15 +87,16 @@ export function openNvidia(): Libraries {
         (status !== 0 ? `it answers with error ${status}` : "it finds no device"),
     );
   }
-  const versioned = (name: string) => [
-    ...CUDA_MAJORS.flatMap((
+  const versioned = (name: string, majors: number[]) => [
+    ...majors.flatMap((
       major,
     ) => [`${name}.${major}`, `/usr/local/cuda/lib64/${name}.${major}`]),
     name,
     `/usr/local/cuda/lib64/${name}`,
   ];
-  const nvrtc = openLibrary("NVRTC", versioned("libnvrtc.so"), nvrtcSymbols);
-  const cublas = openLibrary("cuBLAS", versioned("libcublas.so"), cublasSymbols);
+  const nvrtc = openLibrary("NVRTC", versioned("libnvrtc.so", CUDA_MAJORS), nvrtcSymbols);
+  const cublas = openLibrary("cuBLAS", versioned("libcublas.so", CUDA_MAJORS), cublasSymbols);
+  let cudnn: Cudnn | undefined;
   const major = new OutParameter();
   const minor = new OutParameter();
   nvrtc.symbols.nvrtcVersion(major.buffer, minor.buffer);
@@ -99,5 +106,7 @@ export function openNvidia(): Libraries {
     driver: driver.symbols,
     nvrtc: nvrtc.symbols,
     cublas: cublas.symbols,
+    cudnn: () =>
+      cudnn ??= openLibrary("cuDNN", versioned("libcudnn.so", CUDNN_MAJORS), cudnnSymbols).symbols,
   };
 }

@@ -12,6 +12,7 @@ import { onExit } from "./clean_up.ts";
 import abi from "./driver/abi.h" with { type: "text" };
 import blas from "./driver/blas.cpp" with { type: "text" };
 import device from "./driver/device.cpp" with { type: "text" };
+import dnn from "./driver/dnn.cpp" with { type: "text" };
 import host from "./driver/host.h" with { type: "text" };
 import kernel from "./driver/kernel.h" with { type: "text" };
 import kernelEntry from "./driver/kernel_entry.h" with { type: "text" };
@@ -28,6 +29,7 @@ const headers: Record<string, string> = {
 const units: Record<string, string> = {
   "blas.cpp": blas,
   "device.cpp": device,
+  "dnn.cpp": dnn,
   "memory.cpp": memory,
   "module.cpp": module,
   "nvrtc.cpp": nvrtc,

@@ -4,6 +4,7 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { cublasSymbols } from "../../src/ffi/cublas_symbols.ts";
+import { cudnnSymbols } from "../../src/ffi/cudnn_symbols.ts";
 import { driverSymbols } from "../../src/ffi/driver_symbols.ts";
 import { nvrtcSymbols } from "../../src/ffi/nvrtc_symbols.ts";
 import { root } from "../../tools/project.ts";
@@ -63,8 +64,13 @@ Deno.test("the symbol tables of the driver and NVRTC agree with the headers", as
   assertEquals(differences(table, await readPrototypes("compiler", Object.keys(table))), []);
 });
 
-Deno.test("the symbol table of cuBLAS agrees with the record of its header", () => {
-  assertEquals(differences({ ...cublasSymbols }, recorded), []);
+Deno.test("the symbol tables of cuBLAS and cuDNN agree with the record of their headers", () => {
+  assertEquals(differences({ ...cublasSymbols, ...cudnnSymbols }, recorded), []);
+  const { parameters, result } = cudnnSymbols.cudnnSetStream;
+  assertEquals(
+    differences({ cudnnSetStream: { parameters: [...parameters, "i32"], result } }, recorded),
+    ["cudnnSetStream has 2 parameters, not 3"],
+  );
 });
 
 Deno.test("a symbol that the headers do not declare is found", async () => {

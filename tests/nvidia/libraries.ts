@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { kernelSources } from "../../src/cuda/kernels.ts";
 import { cublasSymbols } from "../../src/ffi/cublas_symbols.ts";
+import { cudnnSymbols } from "../../src/ffi/cudnn_symbols.ts";
 import { LibraryError, openLibrary } from "../../src/ffi/libraries.ts";
 import { root } from "../../tools/project.ts";
 import recorded from "../fixtures/nvidia_prototypes.json" with { type: "json" };
@@ -27,13 +28,15 @@ Deno.test("all constants of abi.h have NVIDIA's values", async () => {
 });
 
 Deno.test("the recorded prototypes are those of the headers", async () => {
-  const prototypes = await readPrototypes("libraries", Object.keys(cublasSymbols));
+  const functions = Object.keys({ ...cublasSymbols, ...cudnnSymbols });
+  const prototypes = await readPrototypes("libraries", functions);
   assertEquals(recorded, prototypes, "run tools/record_nvidia_prototypes.ts");
 });
 
-Deno.test("every bound function is in NVIDIA's library", () => {
+Deno.test("every bound function of cuBLAS, cuDNN and NVRTC is in NVIDIA's library", () => {
   const directory = `${nvidiaDirectory("libraries")}/lib`;
   openLibrary("cuBLAS", [`${directory}/libcublas.so.13`], cublasSymbols);
+  openLibrary("cuDNN", [`${directory}/libcudnn.so.9`], cudnnSymbols);
   const error = assertThrows(
     () =>
       openLibrary("cuBLAS", [`${directory}/libcublas.so.13`], {
