@@ -56,12 +56,12 @@ export async function checkUnits(
     for (const [name, text] of Object.entries(planted ?? {})) {
       await Deno.writeTextFile(`${directory}/${name}`, text);
     }
-    for (const unit of planted ? Object.keys(planted) : units) {
+    await Promise.all((planted ? Object.keys(planted) : units).map(async (unit) => {
       const text = await Deno.readTextFile(`${directory}/${unit}`);
       const warnings = isOfOthers(text, headers) ? [] : ["-Wmissing-declarations"];
       const words = await compile(directory, headers, ...warnings, "-fsyntax-only", unit);
       if (words !== "") refused[unit] = words;
-    }
+    }));
   });
   return refused;
 }

@@ -1,8 +1,10 @@
 // The genuine NVRTC, and what it makes of the kernels: opened with this project's own symbol table and
-// driven by its own code, as on a machine with a GPU. It compiles without one.
+// driven by its own code, as on a machine with a GPU. It compiles without one. Run as a program
+// (deno run -A --config .offline.deno.json tests/nvidia/nvrtc.ts), it prints what each kernel uses.
 
 import { compile, compilerOptions, type KernelSource } from "../../src/cuda/compile.ts";
 import { parseKernels } from "../../src/cuda/kernel_source.ts";
+import { kernelSources } from "../../src/cuda/kernels.ts";
 import { fixedBuffer, OutParameter } from "../../src/ffi/c_memory.ts";
 import { openLibrary } from "../../src/ffi/libraries.ts";
 import { nvrtcSymbols } from "../../src/ffi/nvrtc_symbols.ts";
@@ -114,4 +116,11 @@ export async function compileAll(
   };
   await Promise.all([worker(), worker()]);
   return [...most.values()];
+}
+
+if (import.meta.main) {
+  const capabilities = computeCapabilities();
+  const uses = await compileAll(kernelSources, capabilities);
+  console.log(`The most that a kernel uses on any of sm_${capabilities.join(", ")}`);
+  console.table(uses.sort((a, b) => b.registers - a.registers));
 }

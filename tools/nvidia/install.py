@@ -51,4 +51,7 @@ def install(packages: Path, target: Path) -> None:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(130))
-    install(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        install(Path(sys.argv[1]), Path(sys.argv[2]))
+    except subprocess.CalledProcessError as error:  # pip has said why
+        sys.exit(error.returncode)

@@ -200,7 +200,8 @@ EXPORT cudnnStatus_t cudnnSoftmaxForward(cudnnHandle_t handle, cudnnSoftmaxAlgor
                                          const void *beta,
                                          const cudnnTensorDescriptor_t y_descriptor, void *y) {
   Call call;
-  auto wrong = check(handle, algorithm, mode, alpha, beta, {x_descriptor, y_descriptor}, {x, y}, &call);
+  auto wrong = check(handle, algorithm, mode, alpha, beta, {x_descriptor, y_descriptor}, {x, y},
+                     &call);
   if (wrong) return wrong;
   call.stream->enqueue([data = call.data, x, y] {
     auto create = [&] { return dnnl::softmax_forward(forward_description(data)); };
