@@ -37,8 +37,8 @@ constexpr int axis = 1;  // of [n, c, h · w]
 
 dnnl::softmax_forward::primitive_desc forward_description(const memory::desc &data) {
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(), dnnl::prop_kind::forward_training, dnnl::algorithm::softmax_accurate, data, data,
-          axis};
+  return {engine(), dnnl::prop_kind::forward_training, dnnl::algorithm::softmax_accurate,
+          data,     data,                              axis};
 #else
   return {{dnnl::prop_kind::forward_training, data, axis}, engine()};
 #endif
