@@ -8,6 +8,7 @@ import { checkCublas, checkDriver } from "./errors.ts";
 import { Kernel } from "./kernel.ts";
 import { parseKernels } from "./kernel_source.ts";
 import { kernelSources } from "./kernels.ts";
+import { createQueue, Lanes, type Queue } from "./lanes.ts";
 import { openLibraries } from "./libraries.ts";
 
 const ATTRIBUTES = {
@@ -44,21 +45,17 @@ export class Device {
    */
   readonly libraries: Libraries;
   /**
-   * The stream's handle, for the files of this folder.
+   * Where work is queued at present, for the files of this folder.
    * @internal
    */
-  readonly stream: number;
-  /**
-   * The cuBLAS handle, for the files of this folder.
-   * @internal
-   */
-  readonly blas: number;
+  queue: Queue;
   #architecture: string;
   #idleEvents: number[] = [];
   #kernels = new Map<string, Kernel>();
   #liveBytes = 0;
   #peakBytes = 0;
   #launches = 0;
+  #lanes: Lanes | undefined;
   #out = new OutParameter();
 
   private constructor(libraries: Libraries) {
@@ -92,15 +89,7 @@ export class Device {
     this.check("cuCtxSetCurrent", driver.cuCtxSetCurrent(out.size));
     // Queued work must end before the process takes down the libraries that it runs in.
     globalThis.addEventListener("unload", () => driver.cuDevicePrimaryCtxRelease_v2(ordinal));
-    const NON_BLOCKING = 1;
-    this.check("cuStreamCreate", driver.cuStreamCreate(out.buffer, NON_BLOCKING));
-    this.stream = out.size;
-    this.checkBlas("cublasCreate_v2", libraries.cublas.cublasCreate_v2(out.buffer));
-    this.blas = out.size;
-    this.checkBlas(
-      "cublasSetStream_v2",
-      libraries.cublas.cublasSetStream_v2(this.blas, this.stream),
-    );
+    this.queue = createQueue(this);
   }
 
   /**
@@ -163,6 +152,11 @@ export class Device {
     return kernel;
   }
 
+  /** Streams for independent pieces of work. */
+  get lanes(): Lanes {
+    return this.#lanes ??= new Lanes(this);
+  }
+
   /** Throws a `CudaError` unless `code` is 0. */
   check(functionName: string, code: number, context?: string): void {
     if (code !== 0) checkDriver(this.libraries, functionName, code, context);
@@ -198,7 +192,7 @@ export class Device {
     const size = Math.max(bytes, 1);
     this.check(
       "cuMemAllocAsync",
-      this.libraries.driver.cuMemAllocAsync(this.#out.buffer, size, this.stream),
+      this.libraries.driver.cuMemAllocAsync(this.#out.buffer, size, this.queue.stream),
       `asked for ${bytes} bytes while ${this.#liveBytes} are in use`,
     );
     this.#liveBytes += bytes;
@@ -208,7 +202,7 @@ export class Device {
 
   /** Frees what {@linkcode allocate} gave, after the work queued so far. */
   free(pointer: number, bytes: number): void {
-    this.check("cuMemFreeAsync", this.libraries.driver.cuMemFreeAsync(pointer, this.stream));
+    this.check("cuMemFreeAsync", this.libraries.driver.cuMemFreeAsync(pointer, this.queue.stream));
     this.#liveBytes -= bytes;
   }
 
@@ -218,7 +212,7 @@ export class Device {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.check(
       "cuMemcpyHtoDAsync_v2",
-      this.libraries.driver.cuMemcpyHtoDAsync_v2(pointer, bytes, bytes.length, this.stream),
+      this.libraries.driver.cuMemcpyHtoDAsync_v2(pointer, bytes, bytes.length, this.queue.stream),
     );
   }
 
@@ -248,7 +242,7 @@ export class Device {
   copy(to: number, from: number, bytes: number): void {
     this.check(
       "cuMemcpyDtoDAsync_v2",
-      this.libraries.driver.cuMemcpyDtoDAsync_v2(to, from, bytes, this.stream),
+      this.libraries.driver.cuMemcpyDtoDAsync_v2(to, from, bytes, this.queue.stream),
     );
   }
 
@@ -256,13 +250,13 @@ export class Device {
   fill(pointer: number, value: number, bytes: number): void {
     this.check(
       "cuMemsetD8Async",
-      this.libraries.driver.cuMemsetD8Async(pointer, value, bytes, this.stream),
+      this.libraries.driver.cuMemsetD8Async(pointer, value, bytes, this.queue.stream),
     );
   }
 
   /** Waits, blocking the thread, until all work queued so far is done. */
   synchronizeSync(): void {
-    this.check("cuStreamSynchronize", this.libraries.driver.cuStreamSynchronize(this.stream));
+    this.check("cuStreamSynchronize", this.libraries.driver.cuStreamSynchronize(this.queue.stream));
   }
 
   /** Waits until all work queued so far is done, letting other tasks (and signals) through. */
@@ -282,7 +276,7 @@ export class Device {
       this.check("cuEventCreate", driver.cuEventCreate(this.#out.buffer, DISABLE_TIMING));
       event = this.#out.size;
     }
-    this.check("cuEventRecord", driver.cuEventRecord(event, this.stream));
+    this.check("cuEventRecord", driver.cuEventRecord(event, this.queue.stream));
     return {
       reached: async () => {
         const NOT_READY = 600;

@@ -64,7 +64,7 @@ export function gemm(device: Device, product: Gemm): void {
   device.checkBlas(
     "cublasGemmStridedBatchedEx",
     device.libraries.cublas.cublasGemmStridedBatchedEx(
-      device.blas,
+      device.queue.blas,
       product.transposeB ? CUBLAS_OP_T : CUBLAS_OP_N,
       CUBLAS_OP_N,
       columns,

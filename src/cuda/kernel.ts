@@ -110,7 +110,7 @@ export class Kernel {
         1,
         1,
         0,
-        this.#device.stream,
+        this.#device.queue.stream,
         null,
         launchArguments.extra,
       ),

@@ -12,11 +12,11 @@
 
 namespace host {
 
-// Work runs in order on one thread of the stream's own; kernels and oneDNN spread over the cores from
-// there with OpenMP, so that both share one set of threads.
+// Work runs in order on one thread of the stream's own; kernels and oneDNN spread over the stream's cores
+// from there with OpenMP, so that both share one set of threads.
 class Stream {
  public:
-  Stream();
+  explicit Stream(int cores);
   ~Stream();  // waits for the queue to drain
   void enqueue(std::function<void()> work);
   void synchronize();

@@ -1,5 +1,6 @@
 // Streams and events. A stream is a queue that one thread works through; calls that enqueue return at
 // once, so what reads results too early reads stale memory here as it would on a GPU.
+#include <omp.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -45,10 +46,10 @@ void stop_all(int status, void *) {
   }
 }
 
-host::Stream *create_stream() {
+host::Stream *create_stream(int cores) {
   static std::once_flag once;
   std::call_once(once, host::stop_streams_on_exit);
-  auto *stream = new host::Stream;
+  auto *stream = new host::Stream(cores);
   streams.insert(stream);
   return stream;
 }
@@ -76,7 +77,11 @@ void stop_streams() {
 
 void stop_streams_on_exit() { on_exit(stop_all, nullptr); }
 
-Stream::Stream() : thread_([this] { run(); }) {}
+Stream::Stream(int cores)
+    : thread_([this, cores] {
+        if (cores == 1) omp_set_num_threads(1);
+        run();
+      }) {}
 
 Stream::~Stream() {
   synchronize();
@@ -144,7 +149,7 @@ bool Stream::stop(std::chrono::steady_clock::time_point limit) {
 Stream *find_stream(CUstream handle) {
   std::lock_guard lock(table_mutex);
   if (!handle) {
-    if (!default_stream) default_stream = create_stream();
+    if (!default_stream) default_stream = create_stream(host::core_count());
     return default_stream;
   }
   auto *stream = reinterpret_cast<Stream *>(handle);
@@ -166,7 +171,9 @@ EXPORT CUresult cuStreamCreate(CUstream *handle, unsigned flags) {
   if (CUresult error = host::require_context()) return error;
   if (!handle || flags > 1) return CUDA_ERROR_INVALID_VALUE;
   std::lock_guard lock(table_mutex);
-  *handle = reinterpret_cast<CUstream>(create_stream());
+  // The first stream spreads its work over all cores. Who makes more wants them to run side by side: each
+  // of those has one core.
+  *handle = reinterpret_cast<CUstream>(create_stream(streams.empty() ? host::core_count() : 1));
   return CUDA_SUCCESS;
 }
 
