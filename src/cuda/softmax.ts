@@ -29,7 +29,6 @@ function contextOf(device: Device): Context {
   const out = new OutParameter();
   checkCudnn(libraries, "cudnnCreate", cudnn.cudnnCreate(out.buffer));
   const handle = out.size;
-  checkCudnn(libraries, "cudnnSetStream", cudnn.cudnnSetStream(handle, device.stream));
   checkCudnn(
     libraries,
     "cudnnCreateTensorDescriptor",
@@ -40,12 +39,19 @@ function contextOf(device: Device): Context {
   return context;
 }
 
+/** Sets the handle to the stream of now and the descriptor to a shape. */
 function describe(device: Device, rows: number, columns: number): Context {
   const context = contextOf(device);
+  const cudnn = device.libraries.cudnn();
+  checkCudnn(
+    device.libraries,
+    "cudnnSetStream",
+    cudnn.cudnnSetStream(context.handle, device.queue.stream),
+  );
   checkCudnn(
     device.libraries,
     "cudnnSetTensor4dDescriptor",
-    device.libraries.cudnn().cudnnSetTensor4dDescriptor(
+    cudnn.cudnnSetTensor4dDescriptor(
       context.descriptor,
       CUDNN_TENSOR_NCHW,
       CUDNN_DATA_FLOAT,

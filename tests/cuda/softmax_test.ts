@@ -8,11 +8,11 @@ import { softmax, softmaxBackward } from "../../src/cuda/softmax.ts";
 import { TOLERANCE } from "../tolerance.ts";
 import { assertClose, given, kernelTest, wanted } from "./kernels/bench.ts";
 
-/** Softmax of the rows of x by attention.cu: a query a head, which sees every key. */
+/** Softmax of the rows of x by attention.cu: one query of as many heads, which sees every key. */
 function softmaxOfKernel(device: Device, rows: number, columns: number, x: Float32Array) {
   const from = given(device, "float32", x), to = wanted(device, "float32", x.length);
   device.kernel("softmax_causal_float32")
-    .overRows(rows, to.pointer, from.pointer, rows, 1, columns - 1, columns, columns, 1);
+    .overRows(rows, to.pointer, from.pointer, rows, rows, columns - 1, columns, columns, 1);
   return to.take();
 }
 
