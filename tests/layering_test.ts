@@ -8,6 +8,7 @@ import { configPath, listFiles, projectFiles, root, toFileUrl } from "../tools/p
 
 /** Each may import itself and those before it. */
 const LAYERS = [
+  "deno.json",
   "src/ffi/",
   "src/host/",
   "src/cuda/",
@@ -15,12 +16,18 @@ const LAYERS = [
   "src/formats/",
   "src/nn/",
   "src/outliers/",
+  "src/doctor/",
   "mod.ts",
+  "src/cli/",
   "cli.ts",
 ];
 
 /** Files of `src/`, or folders of them, without a test file of their own, and why. */
 const NOT_MIRRORED: Record<string, string> = {
+  "src/cli/": "tested by tests/cli_test.ts, as people use it",
+  "src/doctor/examination.ts": "types, and a line that examine_test.ts holds",
+  "src/doctor/self_test/":
+    "references: run by the tests of the kernels, of products and of the self-test",
   "src/formats/bpe.ts": "tested through the tokenizer",
   "src/formats/pretokenize.ts": "tested through the tokenizer",
   "src/host/clean_up.ts": "tested by the command's test of Ctrl-C",
@@ -33,7 +40,7 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/ffi/nvrtc_symbols.ts":
     "a table: opened in tests/host/open_test.ts and tests/nvidia/nvrtc.ts",
   "src/host/driver/abi.h": "types and codes, compared with NVIDIA's in tests/nvidia/",
-  "src/host/driver/host.h": "declarations of what stream.cpp, memory.cpp and device.cpp define",
+  "src/host/driver/host.h": "declarations of what the .cpp files beside it define",
   "src/host/driver/kernel.h": "wraps each kernel: module_test.ts and tests/cuda/kernel_test.ts",
   "src/host/driver/kernel_entry.h": "a struct that kernel.h fills and module.cpp reads",
   "src/outliers/analysis.ts": "holds types only",
@@ -65,6 +72,9 @@ function house(base: string, files: string[]): House {
 const isModule = (path: string) => path.endsWith(".ts") && !path.startsWith("tests/fixtures/");
 const isPublished = (path: string) => isModule(path) && LAYERS.some((l) => path.startsWith(l));
 
+/** The command may use what the library may not. */
+const isCommand = (path: string) => path === "cli.ts" || path.startsWith("src/cli/");
+
 /** Imports against the order of the layers, and out of `src/`. */
 async function checkLayers({ base, files }: House): Promise<string[]> {
   const from = files.filter((path) => isPublished(path) || path.startsWith("src/"));
@@ -86,9 +96,9 @@ async function checkLayers({ base, files }: House): Promise<string[]> {
         problems.push(`${path} imports ${specifier}, which resolves to nothing`);
       } else if (to === undefined) {
         const known = /^(npm|node):/.test(target) ||
-          (path === "cli.ts" && (target.startsWith("jsr:") || specifier.startsWith("@std/")));
+          (isCommand(path) && (target.startsWith("jsr:") || specifier.startsWith("@std/")));
         if (!known) problems.push(`${path} imports ${specifier}, which is neither here nor npm`);
-      } else if (path === "cli.ts" && specifier.startsWith("@std/")) continue;
+      } else if (isCommand(path) && specifier.startsWith("@std/")) continue;
       else if (layerOf(to) < 0) problems.push(`${path} imports ${to}, which is not published`);
       else if (layerOf(to) > layerOf(path)) {
         problems.push(`${path} imports ${to}, but ${LAYERS[layerOf(to)]} is below it`);

@@ -1,49 +1,15 @@
-// Random inputs that a failure can be repeated with: each run draws a fresh seed, which a failing test
-// prints, and OUTLIERSCOPE_SEED sets it.
+// Random inputs come from the generator of the self-test, with one seed a process: a failure names it, and
+// OUTLIERSCOPE_SEED repeats it.
+
+import { chooseSeed, Random as SeededRandom } from "../src/doctor/self_test/random.ts";
 
 /** The seed of this process. */
-export const seed: number = Number(
-  Deno.env.get("OUTLIERSCOPE_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0],
-) >>> 0;
+export const seed: number = chooseSeed();
 
-/** A small generator of numbers with 32 bits of state (a Weyl sequence through a mixing function). */
-export class Random {
-  #state: number;
-
+/** The generator, with the seed of this process. */
+export class Random extends SeededRandom {
   /** @param stream keeps tests apart that share the process's seed */
   constructor(stream = 0) {
-    this.#state = (seed ^ Math.imul(stream, 0x9e3779b9)) >>> 0;
-  }
-
-  /** A whole number from 0 to 2³² - 1. */
-  bits(): number {
-    this.#state = (this.#state + 0x9e3779b9) >>> 0;
-    let mixed = this.#state;
-    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-    return (mixed ^ (mixed >>> 16)) >>> 0;
-  }
-
-  /** From 0 to 1, not included. */
-  uniform(): number {
-    return this.bits() / 2 ** 32;
-  }
-
-  /** A whole number from 0 to `below` - 1. */
-  below(below: number): number {
-    return Math.floor(this.uniform() * below);
-  }
-
-  /** Normally distributed float32 values. */
-  normals(length: number, deviation = 1): Float32Array<ArrayBuffer> {
-    return Float32Array.from({ length }, () => {
-      const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
-      return deviation * radius * Math.cos(2 * Math.PI * this.uniform());
-    });
-  }
-
-  /** Random bytes. */
-  bytes(length: number): Uint8Array<ArrayBuffer> {
-    return Uint8Array.from({ length }, () => this.bits() & 255);
+    super(seed, stream);
   }
 }

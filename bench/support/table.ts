@@ -1,4 +1,6 @@
-// Medians, spreads and ratios of what was measured, and the table of them.
+// What bench/analyze.ts measured, condensed to medians and ratios, and the table of them.
+
+import { formatSpread, markdownTable, type Spread, spread } from "./spread.ts";
 
 /** What is measured; times in seconds, memory in MiB. `Gguf`: with the weights read from that file. */
 export type Quantity = "whole" | "forward" | "peak" | "wholeGguf" | "peakGguf";
@@ -9,13 +11,6 @@ export interface Measurement {
   count: number;
   side: "ours" | "PyTorch";
   values: Partial<Record<Quantity, number>>;
-}
-
-/** Median, smallest and largest of several runs. */
-export interface Spread {
-  median: number;
-  min: number;
-  max: number;
 }
 
 /** One line of the table. */
@@ -43,13 +38,6 @@ const NAMES: Record<Quantity, string> = {
   peakGguf: "peak memory, PyTorch from GGUF, MiB",
 };
 
-function spread(values: number[]): Spread {
-  const sorted = values.toSorted((a, b) => a - b);
-  const upper = sorted[Math.floor(sorted.length / 2)]!;
-  const lower = sorted[Math.floor((sorted.length - 1) / 2)]!;
-  return { median: (lower + upper) / 2, min: sorted[0]!, max: sorted.at(-1)! };
-}
-
 /** Condenses runs into rows; ours stands beside PyTorch's in both of its ways to load the model. */
 export function summarize(measurements: Measurement[], firstKernel: number[]): Summary {
   const rows: Row[] = [];
@@ -70,11 +58,6 @@ export function summarize(measurements: Measurement[], firstKernel: number[]): S
   return { rows, firstKernel: spread(firstKernel) };
 }
 
-function formatSpread({ median, min, max }: Spread): string {
-  const digits = median < 10 ? 2 : median < 100 ? 1 : 0;
-  return `${median.toFixed(digits)} (${min.toFixed(digits)} to ${max.toFixed(digits)})`;
-}
-
 /** The summary as a Markdown table, and a line on the first kernel. */
 export function formatTable({ rows, firstKernel }: Summary, length: number): string {
   const cells = rows.map(({ dtype, count, quantity, ours, pytorch, ratio }) => [
@@ -86,12 +69,8 @@ export function formatTable({ rows, firstKernel }: Summary, length: number): str
     ratio === null ? "" : ratio.toFixed(2),
   ]);
   const head = ["tokens", "type", "quantity", "ours", "PyTorch", "ours / PyTorch"];
-  const widths = head.map((_, i) => Math.max(...[head, ...cells].map((row) => row[i]!.length)));
-  const line = (row: string[]) => `| ${row.map((x, i) => x.padEnd(widths[i]!)).join(" | ")} |`;
   return [
-    line(head),
-    line(widths.map((width) => "-".repeat(width))),
-    ...cells.map(line),
+    markdownTable(head, cells),
     "",
     `First kernel done ${formatSpread(firstKernel)} s after process start, with warm caches.`,
   ].join("\n");

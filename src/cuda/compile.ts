@@ -2,7 +2,7 @@
 
 import { addressOf, cString, fixedBuffer, OutParameter, textAt, textIn } from "../ffi/c_memory.ts";
 import type { Libraries, Nvrtc } from "../ffi/libraries.ts";
-import { CudaError } from "./errors.ts";
+import { CompileError, CudaError } from "./errors.ts";
 import prelude from "./kernels/prelude.cuh" with { type: "text" };
 import { cachePath, readCached, writeCached } from "./module_cache.ts";
 
@@ -40,8 +40,8 @@ export async function compile(
   const check = (name: string, code: number, log?: string) => {
     if (code === 0) return;
     const meaning = textAt(nvrtc.nvrtcGetErrorString(code));
-    const detail = log ? ` while compiling ${source.name}:\n${log.trim()}` : "";
-    throw new CudaError(name, code, meaning + detail);
+    if (log === undefined) throw new CudaError(name, code, meaning);
+    throw new CompileError(name, code, meaning, source.name, log);
   };
   const strings = (texts: string[]) => {
     const buffers = texts.map(cString);
@@ -91,7 +91,7 @@ export async function compile(
  *
  * @param architecture such as `"sm_90"`
  * @param onCompile called before a compilation starts
- * @throws {CudaError} if the source does not compile, with the compiler's words
+ * @throws {CompileError} if the source does not compile, with the compiler's words
  */
 export async function compileCached(
   libraries: Libraries,

@@ -16,9 +16,9 @@ export interface GemmOperand {
   batchStride?: number;
 }
 
-/** C = alpha · A · B + beta · C, or with Bᵀ. */
+/** C = alpha · A · B + beta · C, or with Aᵀ or Bᵀ. */
 export interface Gemm {
-  /** [rows, inner] */
+  /** [rows, inner], or [inner, rows] with `transposeA`. */
   a: GemmOperand;
   /** [inner, columns], or [columns, inner] with `transposeB`. */
   b: GemmOperand;
@@ -32,6 +32,8 @@ export interface Gemm {
   inner: number;
   /** Number of products. @default {1} */
   batch?: number;
+  /** Whether A is stored transposed. @default {false} */
+  transposeA?: boolean;
   /** Whether B is stored transposed. @default {false} */
   transposeB?: boolean;
   /** @default {1} */
@@ -42,12 +44,18 @@ export interface Gemm {
   input: GemmType;
   /** Type of C. @default {"float32"} */
   output?: GemmType;
+  /**
+   * Whether float32 inputs may be rounded to TF32, 10 bits behind the leading one, where the device
+   * multiplies those much faster. The host never does. @default {false}
+   */
+  tf32?: boolean;
 }
 
 const CUBLAS_OP_N = 0;
 const CUBLAS_OP_T = 1;
 const CUDA_TYPES: Record<GemmType, number> = { float32: 0, bfloat16: 14 };
 const CUBLAS_COMPUTE_32F = 68;
+const CUBLAS_COMPUTE_32F_FAST_TF32 = 77;
 const CUBLAS_GEMM_DEFAULT = -1;
 
 const alphaBuffer = new Float32Array(new ArrayBuffer(4));
@@ -61,33 +69,34 @@ export function gemm(device: Device, product: Gemm): void {
   alphaBuffer[0] = product.alpha ?? 1;
   betaBuffer[0] = product.beta ?? 0;
   const inputType = CUDA_TYPES[input];
-  device.checkBlas(
-    "cublasGemmStridedBatchedEx",
-    device.libraries.cublas.cublasGemmStridedBatchedEx(
-      device.queue.blas,
-      product.transposeB ? CUBLAS_OP_T : CUBLAS_OP_N,
-      CUBLAS_OP_N,
-      columns,
-      rows,
-      inner,
-      alphaBytes,
-      b.pointer,
-      inputType,
-      b.rowStride,
-      b.batchStride ?? 0,
-      a.pointer,
-      inputType,
-      a.rowStride,
-      a.batchStride ?? 0,
-      betaBytes,
-      c.pointer,
-      CUDA_TYPES[product.output ?? "float32"],
-      c.rowStride,
-      c.batchStride ?? 0,
-      product.batch ?? 1,
-      CUBLAS_COMPUTE_32F,
-      CUBLAS_GEMM_DEFAULT,
-    ),
-    `product of ${rows}×${inner} and ${inner}×${columns}, batch ${product.batch ?? 1}, ${input}`,
+  const batch = product.batch ?? 1;
+  const code = device.libraries.cublas.cublasGemmStridedBatchedEx(
+    device.blas,
+    product.transposeB ? CUBLAS_OP_T : CUBLAS_OP_N,
+    product.transposeA ? CUBLAS_OP_T : CUBLAS_OP_N,
+    columns,
+    rows,
+    inner,
+    alphaBytes,
+    BigInt(b.pointer),
+    inputType,
+    b.rowStride,
+    BigInt(b.batchStride ?? 0),
+    BigInt(a.pointer),
+    inputType,
+    a.rowStride,
+    BigInt(a.batchStride ?? 0),
+    betaBytes,
+    BigInt(c.pointer),
+    CUDA_TYPES[product.output ?? "float32"],
+    c.rowStride,
+    BigInt(c.batchStride ?? 0),
+    batch,
+    product.tf32 && input === "float32" ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+    CUBLAS_GEMM_DEFAULT,
   );
+  if (code !== 0) {
+    const context = `product of ${rows}×${inner} and ${inner}×${columns}, batch ${batch}, ${input}`;
+    device.checkBlas("cublasGemmStridedBatchedEx", code, context);
+  }
 }

@@ -15,8 +15,8 @@ const zero = new Uint8Array(Float32Array.of(0).buffer);
 
 /** A device's handle of cuDNN, and the one descriptor that all calls use. */
 interface Context {
-  handle: number;
-  descriptor: number;
+  handle: bigint;
+  descriptor: bigint;
 }
 
 const contexts = new WeakMap<Device, Context>();
@@ -28,25 +28,25 @@ function contextOf(device: Device): Context {
   const cudnn = libraries.cudnn();
   const out = new OutParameter();
   checkCudnn(libraries, "cudnnCreate", cudnn.cudnnCreate(out.buffer));
-  const handle = out.size;
+  const handle = out.handle;
   checkCudnn(
     libraries,
     "cudnnCreateTensorDescriptor",
     cudnn.cudnnCreateTensorDescriptor(out.buffer),
   );
-  const context = { handle, descriptor: out.size };
+  const context = { handle, descriptor: out.handle };
   contexts.set(device, context);
   return context;
 }
 
-/** Sets the handle to the stream of now and the descriptor to a shape. */
+/** Sets the handle to the current stream and the descriptor to a shape. */
 function describe(device: Device, rows: number, columns: number): Context {
   const context = contextOf(device);
   const cudnn = device.libraries.cudnn();
   checkCudnn(
     device.libraries,
     "cudnnSetStream",
-    cudnn.cudnnSetStream(context.handle, device.queue.stream),
+    cudnn.cudnnSetStream(context.handle, device.stream),
   );
   checkCudnn(
     device.libraries,

@@ -53,8 +53,13 @@ export class OutParameter {
     return this.#view.getUint32(0, true) + this.#view.getUint32(4, true) * 2 ** 32;
   }
 
+  /** The value as a handle. */
+  get handle(): bigint {
+    return this.#view.getBigUint64(0, true);
+  }
+
   /** The value as a pointer that can be read from. */
   get pointer(): Deno.PointerValue {
-    return Deno.UnsafePointer.create(this.#view.getBigUint64(0, true));
+    return Deno.UnsafePointer.create(this.handle);
   }
 }

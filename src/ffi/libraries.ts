@@ -7,11 +7,14 @@ import { cudnnSymbols } from "./cudnn_symbols.ts";
 import { driverSymbols } from "./driver_symbols.ts";
 import { nvrtcSymbols } from "./nvrtc_symbols.ts";
 
-/** The functions of a library, with 64-bit parameters as the plain numbers that Deno also takes. */
+/**
+ * The functions of a library. 64-bit parameters can be plain numbers, which Deno also takes; a call with
+ * one costs some 0.3 µs more than a call with bigints, so what is called often gets those.
+ */
 export type Functions<S extends Deno.ForeignLibraryInterface> = {
   [Name in keyof Deno.DynamicLibrary<S>["symbols"]]: Deno.DynamicLibrary<S>["symbols"][Name] extends
     (...args: infer A) => infer R
-    ? (...args: { [I in keyof A]: A[I] extends bigint ? number : A[I] }) => R
+    ? (...args: { [I in keyof A]: A[I] extends bigint ? number | bigint : A[I] }) => R
     : never;
 };
 /** The CUDA driver's functions. */
@@ -29,6 +32,8 @@ export interface Libraries {
   readonly kind: "cuda" | "host";
   /** What compiled code depends on besides its source: part of the key of cached modules. */
   readonly identity: string;
+  /** The files they were loaded from, or the names the system found them by. */
+  readonly paths: Record<"driver" | "nvrtc" | "cublas", string>;
   /** The CUDA driver. */
   readonly driver: Driver;
   /** The run-time compiler. */
@@ -40,7 +45,18 @@ export interface Libraries {
 }
 
 const CUDA_MAJORS = [13, 12, 11];
-const CUDNN_MAJORS = [9, 8];
+
+function versioned(name: string, majors: number[] = CUDA_MAJORS): string[] {
+  return [...majors.map((major) => `${name}.${major}`), name]
+    .flatMap((file) => [file, `/usr/local/cuda/lib64/${file}`]);
+}
+
+/** NVIDIA's libraries, and the files that each is looked for in, in this order. */
+export const NVIDIA_LIBRARIES = {
+  driver: { what: "the CUDA driver", names: ["libcuda.so.1", "libcuda.so"] },
+  nvrtc: { what: "NVRTC", names: versioned("libnvrtc.so") },
+  cublas: { what: "cuBLAS", names: versioned("libcublas.so") },
+};
 
 /** Thrown when no library of a list could be opened; the message lists every name and why it failed. */
 export class LibraryError extends Error {
@@ -78,7 +94,11 @@ export function openLibrary<S extends Deno.ForeignLibraryInterface>(
  * @throws {LibraryError} if a library is missing or no device answers, with what was tried
  */
 export function openNvidia(): Libraries {
-  const driver = openLibrary("the CUDA driver", ["libcuda.so.1", "libcuda.so"], driverSymbols);
+  const open = <S extends Deno.ForeignLibraryInterface>(
+    library: keyof typeof NVIDIA_LIBRARIES,
+    symbols: S,
+  ) => openLibrary(NVIDIA_LIBRARIES[library].what, NVIDIA_LIBRARIES[library].names, symbols);
+  const driver = open("driver", driverSymbols);
   const count = new OutParameter();
   const status = driver.symbols.cuInit(0) || driver.symbols.cuDeviceGetCount(count.buffer);
   if (status !== 0 || count.int === 0) {
@@ -87,15 +107,8 @@ export function openNvidia(): Libraries {
         (status !== 0 ? `it answers with error ${status}` : "it finds no device"),
     );
   }
-  const versioned = (name: string, majors: number[]) => [
-    ...majors.flatMap((
-      major,
-    ) => [`${name}.${major}`, `/usr/local/cuda/lib64/${name}.${major}`]),
-    name,
-    `/usr/local/cuda/lib64/${name}`,
-  ];
-  const nvrtc = openLibrary("NVRTC", versioned("libnvrtc.so", CUDA_MAJORS), nvrtcSymbols);
-  const cublas = openLibrary("cuBLAS", versioned("libcublas.so", CUDA_MAJORS), cublasSymbols);
+  const nvrtc = open("nvrtc", nvrtcSymbols);
+  const cublas = open("cublas", cublasSymbols);
   let cudnn: Cudnn | undefined;
   const major = new OutParameter();
   const minor = new OutParameter();
@@ -103,10 +116,11 @@ export function openNvidia(): Libraries {
   return {
     kind: "cuda",
     identity: `nvrtc ${major.int}.${minor.int} ${nvrtc.path}`,
+    paths: { driver: driver.path, nvrtc: nvrtc.path, cublas: cublas.path },
     driver: driver.symbols,
     nvrtc: nvrtc.symbols,
     cublas: cublas.symbols,
     cudnn: () =>
-      cudnn ??= openLibrary("cuDNN", versioned("libcudnn.so", CUDNN_MAJORS), cudnnSymbols).symbols,
+      cudnn ??= openLibrary("cuDNN", versioned("libcudnn.so", [9, 8]), cudnnSymbols).symbols,
   };
 }

@@ -13,6 +13,8 @@ import abi from "./driver/abi.h" with { type: "text" };
 import blas from "./driver/blas.cpp" with { type: "text" };
 import device from "./driver/device.cpp" with { type: "text" };
 import dnn from "./driver/dnn.cpp" with { type: "text" };
+import event from "./driver/event.cpp" with { type: "text" };
+import graph from "./driver/graph.cpp" with { type: "text" };
 import host from "./driver/host.h" with { type: "text" };
 import kernel from "./driver/kernel.h" with { type: "text" };
 import kernelEntry from "./driver/kernel_entry.h" with { type: "text" };
@@ -30,6 +32,8 @@ const units: Record<string, string> = {
   "blas.cpp": blas,
   "device.cpp": device,
   "dnn.cpp": dnn,
+  "event.cpp": event,
+  "graph.cpp": graph,
   "memory.cpp": memory,
   "module.cpp": module,
   "nvrtc.cpp": nvrtc,
@@ -42,6 +46,14 @@ export const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisi
 export class HostBuildError extends Error {
   /** Name of the class. */
   override readonly name = "HostBuildError";
+  /** The Debian packages whose installation mends it, if that is known. */
+  readonly packages: readonly string[];
+
+  /** Makes an error that `packages` would mend. */
+  constructor(message: string, packages: readonly string[] = []) {
+    super(message);
+    this.packages = packages;
+  }
 }
 
 /** A built host driver. */
@@ -52,8 +64,12 @@ export interface HostDriver {
   identity: string;
 }
 
-/** The C++ compiler's path, from `CXX` or as `g++` on the search path. */
-function findCompiler(): string {
+/**
+ * The C++ compiler's path, from `CXX` or as `g++` on the search path.
+ *
+ * @throws {HostBuildError} if there is none
+ */
+export function findCompiler(): string {
   const name = Deno.env.get("CXX") || "g++";
   const candidates = name.includes("/")
     ? [name]
@@ -68,6 +84,7 @@ function findCompiler(): string {
   throw new HostBuildError(
     `Cannot build the host driver: no C++ compiler "${name}" found; ` +
       `install one (apt-get install g++), or name another in CXX`,
+    ["g++"],
   );
 }
 
@@ -106,6 +123,7 @@ function buildError(log: string): HostBuildError {
   if (/install libdnnl-dev|cannot find -ldnnl/.test(log)) {
     return new HostBuildError(
       "Cannot build the host driver: oneDNN is missing; install it (apt-get install libdnnl-dev)",
+      ["libdnnl-dev"],
     );
   }
   return new HostBuildError(`Cannot build the host driver: the C++ compiler says\n${log.trim()}`);

@@ -12,8 +12,15 @@ import { buildHostDriver } from "./build.ts";
  *
  * @param onBuild called before a build starts, which takes some seconds
  * @returns the libraries, all of them the host driver
+ * @throws {RangeError} if `OUTLIERSCOPE_HOST_MEMORY`, the most memory it may use, is no number of bytes
  */
 export async function openHost(onBuild?: () => void): Promise<Libraries> {
+  const memory = Deno.env.get("OUTLIERSCOPE_HOST_MEMORY");
+  if (memory && !/^[1-9]\d*$/.test(memory)) {
+    throw new RangeError(
+      `Cannot use OUTLIERSCOPE_HOST_MEMORY="${memory}": it must be a number of bytes, or not set`,
+    );
+  }
   const { path, identity } = await buildHostDriver(onBuild);
   // OpenMP's threads by default wait for each other in a long busy loop, and so keep a core from the very
   // thread they wait for when other programs run: up to ten times slower. To sleep at once would cost a
@@ -23,9 +30,11 @@ export async function openHost(onBuild?: () => void): Promise<Libraries> {
   }
   const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols, ...cudnnSymbols };
   const library = openLibrary("the host driver", [path], symbols).symbols;
+  const paths = { driver: path, nvrtc: path, cublas: path };
   return {
     kind: "host",
     identity,
+    paths,
     driver: library,
     nvrtc: library,
     cublas: library,

@@ -203,11 +203,11 @@ EXPORT cudnnStatus_t cudnnSoftmaxForward(cudnnHandle_t handle, cudnnSoftmaxAlgor
   auto wrong = check(handle, algorithm, mode, alpha, beta, {x_descriptor, y_descriptor}, {x, y},
                      &call);
   if (wrong) return wrong;
-  call.stream->enqueue([data = call.data, x, y] {
+  CUresult queued = call.stream->enqueue([data = call.data, x, y] {
     auto create = [&] { return dnnl::softmax_forward(forward_description(data)); };
     execute(data, create, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}});
   });
-  return CUDNN_STATUS_SUCCESS;
+  return queued ? CUDNN_STATUS_EXECUTION_FAILED : CUDNN_STATUS_SUCCESS;
 }
 
 EXPORT cudnnStatus_t cudnnSoftmaxBackward(
@@ -219,9 +219,9 @@ EXPORT cudnnStatus_t cudnnSoftmaxBackward(
   auto wrong = check(handle, algorithm, mode, alpha, beta,
                      {y_descriptor, dy_descriptor, dx_descriptor}, {y, dy, dx}, &call);
   if (wrong) return wrong;
-  call.stream->enqueue([data = call.data, y, dy, dx] {
+  CUresult queued = call.stream->enqueue([data = call.data, y, dy, dx] {
     auto create = [&] { return dnnl::softmax_backward(backward_description(data)); };
     execute(data, create, {{DNNL_ARG_DST, y}, {DNNL_ARG_DIFF_DST, dy}, {DNNL_ARG_DIFF_SRC, dx}});
   });
-  return CUDNN_STATUS_SUCCESS;
+  return queued ? CUDNN_STATUS_EXECUTION_FAILED : CUDNN_STATUS_SUCCESS;
 }

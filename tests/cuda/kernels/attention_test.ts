@@ -2,90 +2,34 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../../src/cuda/device.ts";
-import type { Random } from "../../random.ts";
-import { thenBfloat16, TOLERANCE } from "../../tolerance.ts";
 import {
-  assertClose,
-  bfloat16ToNumbers,
-  faultsAreFound,
-  given,
-  kernelTest,
-  numbersToBfloat16,
-  wanted,
-} from "./bench.ts";
-
-/** One launch: `stride` ≥ `keys` elements lie between rows. */
-interface Scores {
-  heads: number;
-  queries: number;
-  first: number;
-  keys: number;
-  stride: number;
-}
-
-type FloatType = "float32" | "bfloat16";
-
-function softmax(
-  device: Device,
-  scores: Float32Array,
-  { heads, queries, first, keys, stride }: Scores,
-  dtype: FloatType,
-  scale: number,
-  prefix = "",
-): Float32Array {
-  const from = given(device, "float32", scores), to = wanted(device, dtype, scores.length);
-  device.kernel(`${prefix}softmax_causal_${dtype}`).overRows(
-    heads * queries,
-    to.pointer,
-    from.pointer,
-    heads,
-    queries,
-    first,
-    keys,
-    stride,
-    scale,
-  );
-  const y = to.take();
-  return dtype === "float32" ? y as Float32Array : bfloat16ToNumbers(y);
-}
-
-function check(
-  device: Device,
-  random: Random,
-  shape: Scores,
-  dtype: FloatType,
-  prefix = "",
-) {
-  const { heads, queries, first, keys, stride } = shape;
-  const scores = random.normals(heads * queries * stride, 20);
-  const scale = Math.fround(0.125);
-  const actual = softmax(device, scores, shape, dtype, scale, prefix);
-  const expected = new Float64Array(scores.length).fill(NaN); // what lies beyond `keys` stays poisoned
-  let largest = 0;
-  for (let row = 0; row < heads * queries; row++) {
-    const visible = Math.min(keys, first + row % queries + 1);
-    const seen = [...scores.subarray(row * stride, row * stride + visible)];
-    const top = Math.max(...seen);
-    const parts = seen.map((score) => Math.exp((score - top) * scale));
-    const sum = parts.reduce((a, b) => a + b);
-    expected.fill(0, row * stride, row * stride + keys);
-    expected.set(parts.map((part) => part / sum), row * stride);
-    largest = Math.max(largest, ...seen.map((score) => (top - score) * scale));
-  }
-  const tolerance = TOLERANCE.softmax(keys, largest);
-  const what = `softmax ${JSON.stringify(shape)} as ${dtype}`;
-  assertClose(actual, expected, dtype === "float32" ? tolerance : thenBfloat16(tolerance), what);
-}
+  checkSoftmax,
+  checkSums,
+  type Scores,
+  softmax,
+} from "../../../src/doctor/self_test/attention.ts";
+import type { Random } from "../../random.ts";
+import { faultsAreFound, given, kernelTest } from "./bench.ts";
 
 for (const dtype of ["float32", "bfloat16"] as const) {
   kernelTest(`causal softmax equals its formula as ${dtype}`, (device, random) => {
     for (const keys of [1, 2, 31, 33, 63, 65, 127, 577]) {
-      check(device, random, { heads: 2, queries: 3, first: keys - 1, keys, stride: keys }, dtype);
-      check(device, random, { heads: 3, queries: keys, first: 0, keys, stride: keys + 3 }, dtype);
+      checkSoftmax(
+        device,
+        random,
+        { heads: 2, queries: 3, first: keys - 1, keys, stride: keys },
+        dtype,
+      );
+      checkSoftmax(
+        device,
+        random,
+        { heads: 3, queries: keys, first: 0, keys, stride: keys + 3 },
+        dtype,
+      );
     }
     // A block of queries in the middle; the last of them see all keys.
-    check(device, random, { heads: 2, queries: 31, first: 17, keys: 40, stride: 48 }, dtype);
-    check(device, random, { heads: 700, queries: 2, first: 0, keys: 2, stride: 2 }, dtype);
+    checkSoftmax(device, random, { heads: 2, queries: 31, first: 17, keys: 40, stride: 48 }, dtype);
+    checkSoftmax(device, random, { heads: 700, queries: 2, first: 0, keys: 2, stride: 2 }, dtype);
   });
 }
 
@@ -127,41 +71,6 @@ kernelTest("softmax has no answer where it sees NaN, +∞, or -∞ alone", (devi
   assertEquals([...softmax(device, negative, row, "float32", 1)], [NaN, NaN, NaN]);
 });
 
-function checkSums(
-  device: Device,
-  random: Random,
-  { heads, queries, keys, stride }: Scores,
-  dtype: FloatType,
-  prefix = "",
-) {
-  const rounded = numbersToBfloat16(random.normals(heads * queries * stride).map(Math.abs));
-  const numbers = bfloat16ToNumbers(rounded);
-  const sumsStride = keys + 2;
-  const before = random.normals(heads * sumsStride).map(Math.abs);
-  const from = given(device, dtype, dtype === "float32" ? numbers : rounded);
-  const sums = given(device, "float32", before);
-  device.kernel(`${prefix}attention_column_sums_${dtype}`).overRows(
-    heads * Math.ceil(keys / 32),
-    sums.pointer,
-    from.pointer,
-    heads,
-    queries,
-    keys,
-    stride,
-    sumsStride,
-  );
-  const expected = Float64Array.from(before);
-  for (let head = 0; head < heads; head++) {
-    for (let query = 0; query < queries; query++) {
-      for (let key = 0; key < keys; key++) {
-        expected[head * sumsStride + key] += numbers[(head * queries + query) * stride + key];
-      }
-    }
-  }
-  const what = `sums of [${heads}, ${queries}, ${keys}] as ${dtype}`;
-  assertClose(sums.take(), expected, TOLERANCE.sum(queries), what);
-}
-
 for (const dtype of ["float32", "bfloat16"] as const) {
   kernelTest(`sums over queries are added to what was there, from ${dtype}`, (device, random) => {
     for (const keys of [1, 31, 33, 63, 64, 65, 127, 128, 577]) {
@@ -173,9 +82,9 @@ for (const dtype of ["float32", "bfloat16"] as const) {
   });
 }
 
-const shape = { heads: 2, queries: 5, first: 0, keys: 5, stride: 7 };
+const shape: Scores = { heads: 2, queries: 5, first: 0, keys: 5, stride: 7 };
 const small = (device: Device, random: Random, prefix = "") =>
-  check(device, random, shape, "float32", prefix);
+  checkSoftmax(device, random, shape, "float32", prefix);
 const sums = (device: Device, random: Random, prefix = "") =>
   checkSums(device, random, shape, "float32", prefix);
 faultsAreFound([

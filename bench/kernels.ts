@@ -1,0 +1,307 @@
+// Measures each kernel against the bandwidth at which this device copies memory, and matrix products against
+// oneDNN called from C++: both in turn with what they are compared with, so that a slow minute of the machine
+// meets both. Buffers are larger than the caches. Run it on an idle machine.
+
+import { Device } from "../src/cuda/device.ts";
+import { gemm, type GemmType } from "../src/cuda/gemm.ts";
+import { Kernel } from "../src/cuda/kernel.ts";
+import { Tensor } from "../src/tensor/tensor.ts";
+import { openCpp } from "./support/c_library.ts";
+import { formatSpread, markdownTable, spread } from "./support/spread.ts";
+
+const ROUNDS = 7;
+const MIB = 2 ** 20;
+const BUFFER = 128 * MIB; // bytes; two of them are in use at a time
+const T = 2048, H = 768, I = 3072; // GPT-2 small: tokens, hidden size, inner size
+
+const device = await Device.open();
+await device.load([{
+  name: "bench_copy.cu",
+  text: `#include "prelude.cuh"
+extern "C" __global__ void bench_copy(float *y, const float *x, long long count) {
+  for (long long i = span_begin(count); i < span_end(count); i += span_step()) y[i] = x[i];
+}`,
+}]);
+
+// --- Memory: random numbers in, room for results. ---
+
+using input = Tensor.empty<"float32", 1>(device, "float32", [BUFFER / 4]);
+using output = Tensor.zeros<"float32", 1>(device, "float32", [BUFFER / 4]);
+const values = Float32Array.from({ length: MIB }, () => Math.random() * 2 - 1);
+using random = Tensor.from<"float32", 1>(device, "float32", [MIB], values);
+using positive = Tensor.from<"float32", 1>(device, "float32", [MIB], values.map(Math.abs));
+const [x, y, aux] = [input.pointer, output.pointer, positive.pointer];
+
+function fillInput(): void {
+  for (let at = x; at < x + BUFFER; at += 4 * MIB) device.copy(at, random.pointer, 4 * MIB);
+}
+
+/** Seconds until queued work is done. */
+function time(queue: () => void): number {
+  device.synchronizeSync();
+  const begin = performance.now();
+  queue();
+  device.synchronizeSync();
+  return (performance.now() - begin) / 1000;
+}
+
+// --- Kernels: what each is called with, and the bytes that it must read and write. ---
+
+interface Case {
+  name: string;
+  shape: string;
+  bytes: number;
+  /** The share of the copy's bandwidth that is aimed at. */
+  aim: number;
+  run: () => void;
+}
+
+const ELEMENTWISE = 0.9, ROWS = 0.5;
+const rows = 20 * T; // tokens of as many sequences as nearly fill a buffer
+const count = rows * H;
+const order = Int32Array.from({ length: rows }, () => Math.floor(Math.random() * rows));
+using ids = Tensor.from<"int32", 1>(device, "int32", [rows], order);
+const overElements = (name: string, bytes: number): Case => ({
+  name,
+  shape: `[${rows}, ${H}]`,
+  bytes: count * bytes,
+  aim: ELEMENTWISE,
+  run: () => device.kernel(name).overElements(count, y, x, count),
+});
+
+/** Values a block, bytes a block. */
+const BLOCKS = { F32: 128, F16: 64, BF16: 64, Q4_0: 18, Q4_1: 20, Q8_0: 34 };
+const dequantize = Object.entries(BLOCKS).map(([type, bytes]): Case => ({
+  name: `dequantize_${type}_float32`,
+  shape: `[${rows}, ${H}]`,
+  bytes: count * (4 + bytes / 32),
+  aim: ELEMENTWISE,
+  run: () => device.kernel(`dequantize_${type}_float32`).overRows(rows, y, x, rows, H, 0),
+}));
+
+/** The last queries of a sequence, which see most of its keys; on scores that previous runs left. */
+const heads = 12, queries = 1024;
+const visible = heads * queries * (T - queries + (queries + 1) / 2);
+const softmax = (dtype: string, size: number): Case => ({
+  name: `softmax_causal_${dtype}`,
+  shape: `[${heads}, ${queries}, ${T}]`,
+  bytes: visible * 4 + heads * queries * T * size,
+  aim: ROWS,
+  run: () =>
+    device.kernel(`softmax_causal_${dtype}`)
+      .overRows(heads * queries, y, x, heads, queries, T - queries, T, T, 0.125),
+});
+const columnSums = (dtype: string, size: number): Case => ({
+  name: `attention_column_sums_${dtype}`,
+  shape: `[${heads}, ${queries}, ${T}]`,
+  bytes: heads * queries * T * size,
+  aim: ROWS,
+  run: () =>
+    device.kernel(`attention_column_sums_${dtype}`)
+      .overRows(heads * Math.ceil(T / 32), y, x, heads, queries, T, T, T),
+});
+const split = (dtype: string, size: number): Case => {
+  const d = 64, all = 36, tokens = Math.floor(BUFFER / 4 / (all * d));
+  const q = y, k = y + tokens * 12 * d * size, v = y + tokens * 24 * d * size;
+  return {
+    name: `split_heads_rotary_${dtype}`,
+    shape: `[${tokens}, ${all} · ${d}]`,
+    bytes: tokens * all * d * (4 + size),
+    aim: ELEMENTWISE,
+    run: () =>
+      device.kernel(`split_heads_rotary_${dtype}`)
+        .overRows(tokens * all, q, k, v, x, x, x, tokens, 12, 12, d),
+  };
+};
+
+/** The passes of src/outliers/magnitudes.ts, each on its own; the first two leave what the others need. */
+const warps = Kernel.warpsForElements(device, count);
+using work = Tensor.zeros<"float32", 1>(device, "float32", [MIB]);
+const [selection, bins, list, sums] = [0, 4096, 32_768, 65_536].map((at) => work.pointer + at);
+const magnitude = (name: string, run: () => void): Case => ({
+  name: `magnitude_${name}`,
+  shape: `[${rows}, ${H}]`,
+  bytes: count * 4,
+  aim: ROWS,
+  run,
+});
+function prepareMagnitudes(): void {
+  device.fill(work.pointer, 0, work.byteLength);
+  device.kernel("magnitude_histogram").overElements(count, bins, sums, x, count);
+  device.kernel("magnitude_begin").once(selection, bins, sums, warps, count, 256, 1000);
+}
+
+const cases: Case[] = [
+  overElements("cast_float32_to_bfloat16", 6),
+  overElements("cast_bfloat16_to_float32", 6),
+  ...dequantize,
+  {
+    name: "gather_rows",
+    shape: `[${rows}, ${H}]`,
+    bytes: rows * (8 * H + 4),
+    aim: ELEMENTWISE,
+    run: () => device.kernel("gather_rows").overRows(rows, y, x, ids.pointer, rows, 4 * H),
+  },
+  split("float32", 4),
+  split("bfloat16", 2),
+  {
+    name: "row_ratios",
+    shape: `[${rows}, ${H}]`,
+    bytes: rows * (8 * H + 4),
+    aim: ELEMENTWISE,
+    run: () => device.kernel("row_ratios").overRows(rows, y, x, aux, rows, H),
+  },
+  {
+    name: "swiglu",
+    shape: `[${rows / 8}, 2 · ${I}]`,
+    bytes: rows / 8 * I * 12,
+    aim: ROWS,
+    run: () => device.kernel("swiglu").overRows(rows / 8, y, x, rows / 8, I),
+  },
+  {
+    name: "rms_norm_float32",
+    shape: `[${rows}, ${H}]`,
+    bytes: rows * H * 8,
+    aim: ROWS,
+    run: () => device.kernel("rms_norm_float32").overRows(rows, y, x, aux, rows, H, 1e-5),
+  },
+  softmax("float32", 4),
+  softmax("bfloat16", 2),
+  columnSums("float32", 4),
+  columnSums("bfloat16", 2),
+  {
+    name: "row_magnitudes",
+    shape: `[${rows}, ${H}]`,
+    bytes: rows * (4 * H + 8),
+    aim: ROWS,
+    run: () => device.kernel("row_magnitudes").overRows(rows, y, y + 4 * rows, x, rows, H),
+  },
+  {
+    name: "column_magnitudes",
+    shape: `[${rows}, ${H}]`,
+    bytes: rows * H * 4,
+    aim: ROWS,
+    run: () =>
+      device.kernel("column_magnitudes")
+        .overRows(Math.ceil(H / 32), y, y + 4 * H, y + 8 * H, x, rows, H),
+  },
+  magnitude("histogram", () => {
+    device.kernel("magnitude_histogram").overElements(count, bins, sums, x, count);
+  }),
+  magnitude("refine", () => {
+    device.kernel("magnitude_refine").overElements(count, bins, selection, x, count, 9, 11);
+  }),
+  magnitude("collect", () => {
+    device.kernel("magnitude_collect").overElements(count, selection, list, x, count, 256, 1024);
+  }),
+];
+
+// --- Bandwidth: the better of the driver's copy and a kernel that copies. ---
+
+const copyKernel = () => device.kernel("bench_copy").overElements(BUFFER / 4, y, x, BUFFER / 4);
+const copyCall = () => device.copy(y, x, BUFFER);
+const rate = (bytes: number, seconds: number) => bytes / seconds / 1e9;
+const best = (run: () => void) => Math.min(...Array.from({ length: 5 }, () => time(run)));
+fillInput();
+const [byKernel, byCall] = [copyKernel, copyCall].map((run) => rate(2 * BUFFER, best(run)));
+const copy = byKernel! > byCall! ? copyKernel : copyCall;
+console.log(device.name);
+console.log(
+  `Copy: ${byKernel!.toFixed(1)} GB/s by a kernel, ${byCall!.toFixed(1)} by the driver; ` +
+    `the better one is the measure\n`,
+);
+
+function fraction(shares: number[], aim: number): string[] {
+  const { median } = spread(shares);
+  return [formatSpread(spread(shares)), aim.toFixed(2), median >= aim ? "yes" : "no"];
+}
+
+const measured = cases.map(({ name, shape, bytes, aim, run }) => {
+  fillInput();
+  prepareMagnitudes();
+  time(run);
+  const rates: number[] = [], shares: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const before = time(copy), seconds = time(run), after = time(copy);
+    rates.push(rate(bytes, seconds));
+    shares.push(rates.at(-1)! / rate(2 * BUFFER, (before + after) / 2));
+  }
+  const size = `${(bytes / MIB).toFixed(0)} MiB`;
+  return [name, shape, size, formatSpread(spread(rates)), ...fraction(shares, aim)];
+});
+console.log(markdownTable(
+  ["kernel", "shape", "traffic", "GB/s", "of the copy", "aim", "reached"],
+  measured,
+));
+
+// --- Matrix products: x · Wᵀ. ---
+
+const PRODUCTS: [rows: number, columns: number, inner: number][] = [
+  [T, 960, 576], // SmolLM2: queries, keys and values; gate and up; down
+  [T, 3072, 576],
+  [T, 576, 1536],
+  [T, 3 * H, H], // GPT-2 small
+  [T, I, H],
+  [T, H, I],
+];
+const REPEATS = 3; // of which the fastest counts, on both sides
+const oneDnn = device.kind === "host"
+  ? await openCpp("matmul_loop.cpp", ["-ldnnl"], {
+    matmul_loop: {
+      parameters: ["u64", "u64", "u64", "i64", "i64", "i64", "i32", "i32"],
+      result: "f64",
+    },
+  })
+  : null;
+fillInput();
+const products = PRODUCTS.flatMap(([rows, columns, inner]) =>
+  (["float32", "bfloat16"] as const).map((type: GemmType) => {
+    // Bytes of float32 read as pairs of bfloat16 are numbers too; some are huge, which costs no time.
+    const a = x, b = x + 32 * MIB;
+    const ours = () =>
+      Math.min(...Array.from({ length: REPEATS }, () =>
+        time(() =>
+          gemm(device, {
+            a: { pointer: a, rowStride: inner },
+            b: { pointer: b, rowStride: inner },
+            c: { pointer: y, rowStride: columns },
+            rows,
+            columns,
+            inner,
+            transposeB: true,
+            input: type,
+          })
+        )));
+    const theirs = () =>
+      oneDnn!.matmul_loop(
+        BigInt(a),
+        BigInt(b),
+        BigInt(y),
+        BigInt(rows),
+        BigInt(columns),
+        BigInt(inner),
+        type === "bfloat16" ? 1 : 0,
+        REPEATS,
+      );
+    const flops = 2 * rows * columns * inner / 1e9;
+    ours();
+    const rates: number[] = [], shares: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const reference = oneDnn ? theirs() : NaN;
+      const seconds = ours();
+      rates.push(flops / seconds);
+      shares.push(oneDnn ? (reference + theirs()) / 2 / seconds : NaN);
+    }
+    const shape = `[${rows}, ${inner}] · [${inner}, ${columns}]`;
+    return [
+      shape,
+      type,
+      formatSpread(spread(rates)),
+      ...oneDnn ? fraction(shares, 0.95) : ["", "", ""],
+    ];
+  })
+);
+console.log();
+console.log(
+  markdownTable(["product", "type", "GFLOP/s", "of oneDNN from C++", "aim", "reached"], products),
+);

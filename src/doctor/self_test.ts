@@ -1,0 +1,79 @@
+// The self-test: every kernel against its reference in float64, on the device that is there, so that one page
+// tells whether a machine computes right.
+
+import type { Device } from "../cuda/device.ts";
+import { scope } from "../tensor/scope.ts";
+import { selfTests as attention } from "./self_test/attention.ts";
+import { selfTests as cast } from "./self_test/cast.ts";
+import { selfTests as dequantize } from "./self_test/dequantize.ts";
+import { selfTests as gatherRows } from "./self_test/gather_rows.ts";
+import { selfTests as gemm } from "./self_test/gemm.ts";
+import { selfTests as norm } from "./self_test/norm.ts";
+import { Random } from "./self_test/random.ts";
+import { selfTests as rotary } from "./self_test/rotary.ts";
+import type { SelfTest } from "./self_test/self_test.ts";
+import { selfTests as statistics } from "./self_test/statistics.ts";
+import { selfTests as swiglu } from "./self_test/swiglu.ts";
+
+/** Every self-test. */
+export const selfTests: SelfTest[] = [
+  ...attention,
+  ...cast,
+  ...dequantize,
+  ...gatherRows,
+  ...norm,
+  ...rotary,
+  ...statistics,
+  ...swiglu,
+  ...gemm,
+];
+
+/** How a kernel did. */
+export interface SelfTestResult {
+  /** The kernel's name, or what was checked. */
+  name: string;
+  /** Whether its results are right. */
+  ok: boolean;
+  /** The largest error, relative to the sizes that errors are judged by; null if it failed. */
+  largestError: number | null;
+  /** What is wrong, if it failed. */
+  problem: string | null;
+}
+
+/**
+ * Runs every self-test on `device`.
+ *
+ * @param seed of the random inputs
+ * @param kernels the names of the kernels that must be covered
+ * @returns a result a kernel in the order of the tests, and failures for kernels that no test covers
+ */
+export function runSelfTests(
+  device: Device,
+  seed: number,
+  kernels: readonly string[],
+): SelfTestResult[] {
+  const results = selfTests.flatMap((test, stream): SelfTestResult[] => {
+    const names = test.name === undefined ? test.kernels : [test.name];
+    const each = (result: Omit<SelfTestResult, "name">) =>
+      names.map((name) => ({ name, ...result }));
+    try {
+      const { largestError } = scope(() => ({
+        largestError: test.run(device, new Random(seed, stream)),
+      }));
+      return each({ ok: true, largestError, problem: null });
+    } catch (error) {
+      return each({ ok: false, largestError: null, problem: String(error) });
+    }
+  });
+  const covered = new Set(selfTests.flatMap((test) => test.kernels));
+  const forgotten = kernels.filter((name) => !covered.has(name));
+  return [
+    ...results,
+    ...forgotten.map((name) => ({
+      name,
+      ok: false,
+      largestError: null,
+      problem: "no self-test covers it",
+    })),
+  ];
+}

@@ -1,0 +1,63 @@
+// Memory for kernels under test: guard zones around inputs and outputs, and outputs that are poisoned.
+
+import type { Device } from "../../cuda/device.ts";
+import { BYTES_PER_ELEMENT, type DataOf, type DType } from "../../tensor/dtype.ts";
+import { Tensor } from "../../tensor/tensor.ts";
+
+const GUARD = 192; // bytes on each side
+// All bits set: NaN as float32, float64 and bfloat16, -1 or the largest as an integer.
+const POISON = 0xff;
+// Around outputs: no NaN, which a kernel that reads too far could write again.
+const ZONE = 0xa5;
+
+/** Device memory between two guard zones. */
+export interface Guarded<D extends DType> {
+  /** Device pointer of the first element. */
+  pointer: number;
+  /** Its elements, after a check that the guard zones are as they were. */
+  take(): DataOf<D>;
+}
+
+function guarded<D extends DType>(
+  device: Device,
+  dtype: D,
+  length: number,
+  data?: ArrayLike<number>,
+): Guarded<D> {
+  const bytes = length * BYTES_PER_ELEMENT[dtype];
+  const whole = Tensor.empty<"uint8", 1>(device, "uint8", [bytes + 2 * GUARD]);
+  const zone = data ? POISON : ZONE;
+  device.fill(whole.pointer, zone, whole.byteLength);
+  const pointer = whole.pointer + GUARD;
+  if (length > 0) device.fill(pointer, POISON, bytes);
+  if (data && length > 0) {
+    const inner = Tensor.from<D, 1>(device, dtype, [length], data);
+    device.copy(pointer, inner.pointer, bytes);
+  }
+  return {
+    pointer,
+    take() {
+      const all = whole.dataSync();
+      const zones = [all.subarray(0, GUARD), all.subarray(GUARD + bytes)];
+      zones.forEach((bytes, i) => {
+        const touched = bytes.findIndex((byte) => byte !== zone);
+        if (touched >= 0) {
+          throw new Error(`The kernel wrote ${i === 0 ? "before" : "behind"} its ${dtype} output`);
+        }
+      });
+      const result = Tensor.empty<D, 1>(device, dtype, [length]);
+      if (length > 0) device.copy(result.pointer, pointer, bytes);
+      return result.dataSync();
+    },
+  };
+}
+
+/** An input: reading beyond it gives NaN. */
+export function given<D extends DType>(device: Device, dtype: D, data: ArrayLike<number>) {
+  return guarded(device, dtype, data.length, data);
+}
+
+/** A poisoned output: an element that is not written stays NaN. */
+export function wanted<D extends DType>(device: Device, dtype: D, length: number) {
+  return guarded(device, dtype, length);
+}

@@ -1,0 +1,75 @@
+// The fused projection split into heads, queries and keys turned by their position's angles.
+
+import type { Device } from "../../cuda/device.ts";
+import { assertClose, bfloat16ToNumbers } from "./compare.ts";
+import { given, wanted } from "./guarded.ts";
+import type { Random } from "./random.ts";
+import type { SelfTest } from "./self_test.ts";
+import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
+
+/** Tokens, heads, heads of keys and values, features of a head. */
+export type Sizes = readonly [tokens: number, heads: number, kvHeads: number, d: number];
+
+/** Compares heads split from a random projection with the definition of rotary positions. */
+export function checkHeads(
+  device: Device,
+  random: Random,
+  [tokens, heads, kvHeads, d]: Sizes,
+  dtype: "float32" | "bfloat16",
+  prefix = "",
+): number {
+  const all = heads + 2 * kvHeads, half = d / 2;
+  const qkv = random.normals(tokens * all * d);
+  const angles = random.normals(tokens * half, 3);
+  const cosines = angles.map(Math.cos), sines = angles.map(Math.sin);
+  const x = given(device, "float32", qkv);
+  const cosine = given(device, "float32", cosines), sine = given(device, "float32", sines);
+  const outputs = [heads, kvHeads, kvHeads].map((n) => wanted(device, dtype, n * tokens * d));
+  device.kernel(`${prefix}split_heads_rotary_${dtype}`).overRows(
+    tokens * all,
+    ...outputs.map((output) => output.pointer),
+    x.pointer,
+    cosine.pointer,
+    sine.pointer,
+    tokens,
+    heads,
+    kvHeads,
+    d,
+  );
+  let first = 0; // head of qkv
+  let error = 0;
+  outputs.forEach((output, which) => {
+    const count = [heads, kvHeads, kvHeads][which];
+    const expected = new Float64Array(count * tokens * d);
+    const sizes = new Float64Array(expected.length);
+    for (let h = 0; h < count; h++) {
+      for (let t = 0; t < tokens; t++) {
+        for (let i = 0; i < d; i++) {
+          const from = (t * all + first + h) * d, to = (h * tokens + t) * d + i;
+          const pair = qkv[from + (i + half) % d], value = qkv[from + i];
+          const cos = cosines[t * half + i % half], sin = sines[t * half + i % half];
+          const turned = value * cos + (i < half ? -pair : pair) * sin;
+          expected[to] = which === 2 ? value : turned;
+          sizes[to] = which === 2 ? Math.abs(value) : Math.abs(value) + Math.abs(pair);
+        }
+      }
+    }
+    first += count;
+    const exact = which === 2 ? TOLERANCE.exact : TOLERANCE.elementwise(3);
+    const what = `${"qkv"[which]} of [${tokens}, ${all}·${d}] as ${dtype}`;
+    const taken = output.take();
+    error = Math.max(
+      error,
+      dtype === "float32"
+        ? assertClose(taken, expected, exact, what, sizes)
+        : assertClose(bfloat16ToNumbers(taken), expected, thenBfloat16(exact), what, sizes),
+    );
+  });
+  return error;
+}
+
+/** Each kernel of rotary.cu. */
+export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).map((dtype) => ({
+  kernels: [`split_heads_rotary_${dtype}`],
+  run: (device, random) => checkHeads(device, random, [33, 9, 3, 64], dtype),
+}));
