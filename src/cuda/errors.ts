@@ -3,7 +3,7 @@
 import { OutParameter, textAt } from "../ffi/c_memory.ts";
 import type { Libraries } from "../ffi/libraries.ts";
 
-/** Thrown when a function of the CUDA driver, NVRTC or cuBLAS fails. */
+/** Thrown when a function of the CUDA driver, NVRTC, cuBLAS or cuDNN fails. */
 export class CudaError extends Error {
   /** Name of the class. */
   override readonly name: string = "CudaError";
@@ -130,6 +130,17 @@ export function checkCublas(
     textAt(cublas.cublasGetStatusString(code))
   })`;
   fail(functionName, code, meaning, context);
+}
+
+/** The same for a status of cuDNN. */
+export function checkCudnn(
+  libraries: Libraries,
+  functionName: string,
+  code: number,
+  context?: string,
+): void {
+  if (code === 0) return;
+  fail(functionName, code, textAt(libraries.cudnn().cudnnGetErrorString(code)), context);
 }
 
 function fail(functionName: string, code: number, meaning: string, context?: string): never {

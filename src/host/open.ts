@@ -1,6 +1,7 @@
 // Opens the host driver as the set of libraries that the layers above work with.
 
 import { cublasSymbols } from "../ffi/cublas_symbols.ts";
+import { cudnnSymbols } from "../ffi/cudnn_symbols.ts";
 import { driverSymbols } from "../ffi/driver_symbols.ts";
 import { type Libraries, openLibrary } from "../ffi/libraries.ts";
 import { nvrtcSymbols } from "../ffi/nvrtc_symbols.ts";
@@ -10,7 +11,7 @@ import { buildHostDriver } from "./build.ts";
  * Opens the host driver, building it first where needed.
  *
  * @param onBuild called before a build starts, which takes some seconds
- * @returns the libraries, all three of them the host driver
+ * @returns the libraries, all of them the host driver
  * @throws {RangeError} if `OUTLIERSCOPE_HOST_MEMORY`, the most memory it may use, is no number of bytes
  */
 export async function openHost(onBuild?: () => void): Promise<Libraries> {
@@ -27,8 +28,16 @@ export async function openHost(onBuild?: () => void): Promise<Libraries> {
   if (!Deno.env.get("OMP_WAIT_POLICY") && !Deno.env.get("GOMP_SPINCOUNT")) {
     Deno.env.set("GOMP_SPINCOUNT", "2000");
   }
-  const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols };
+  const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols, ...cudnnSymbols };
   const library = openLibrary("the host driver", [path], symbols).symbols;
   const paths = { driver: path, nvrtc: path, cublas: path };
-  return { kind: "host", identity, paths, driver: library, nvrtc: library, cublas: library };
+  return {
+    kind: "host",
+    identity,
+    paths,
+    driver: library,
+    nvrtc: library,
+    cublas: library,
+    cudnn: () => library,
+  };
 }

@@ -1,11 +1,21 @@
-// The C ABI that the host driver offers: the types, codes and constants of the CUDA driver API, NVRTC
-// and cuBLAS that this project calls, declared from their public documentation so that a user's machine
-// needs no NVIDIA header. Values must equal NVIDIA's; only what is used stands here.
+// The C ABI that the host driver offers: the types, codes and constants of the CUDA driver API, NVRTC,
+// cuBLAS and cuDNN that this project calls, declared from their public documentation so that a user's
+// machine needs no NVIDIA header; only what is used stands here. Where OUTLIERSCOPE_NVIDIA_HEADERS is
+// defined, NVIDIA's own headers take their place, so that the compiler compares each function with its
+// prototype: 1 takes those of the driver and of NVRTC, 2 also those of cuBLAS and cuDNN.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
+
+#ifdef OUTLIERSCOPE_NVIDIA_HEADERS
+
+#define __CUDA_API_VERSION_INTERNAL  // every version of a function by its own name, no macros
+#include <cuda.h>
+#include <nvrtc.h>
+
+#else
 
 typedef int CUdevice;
 typedef unsigned long long CUdeviceptr;
@@ -94,6 +104,15 @@ enum nvrtcResult : int {
 };
 typedef struct _nvrtcProgram *nvrtcProgram;
 
+#endif
+
+#if OUTLIERSCOPE_NVIDIA_HEADERS >= 2
+
+#include <cublas_v2.h>
+#include <cudnn.h>
+
+#else
+
 enum cublasStatus_t : int {
   CUBLAS_STATUS_SUCCESS = 0,
   CUBLAS_STATUS_NOT_INITIALIZED = 1,
@@ -106,3 +125,19 @@ enum cudaDataType : int { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
 enum cublasComputeType_t : int { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 };
 typedef int cublasGemmAlgo_t;
 typedef struct cublasContext *cublasHandle_t;
+
+enum cudnnStatus_t : int {
+  CUDNN_STATUS_SUCCESS = 0,
+  CUDNN_STATUS_NOT_INITIALIZED = 1001,
+  CUDNN_STATUS_BAD_PARAM = 2000,
+  CUDNN_STATUS_NOT_SUPPORTED = 3000,
+  CUDNN_STATUS_EXECUTION_FAILED = 5000,
+};
+enum cudnnTensorFormat_t : int { CUDNN_TENSOR_NCHW = 0 };
+enum cudnnDataType_t : int { CUDNN_DATA_FLOAT = 0 };
+enum cudnnSoftmaxAlgorithm_t : int { CUDNN_SOFTMAX_FAST = 0, CUDNN_SOFTMAX_ACCURATE = 1 };
+enum cudnnSoftmaxMode_t : int { CUDNN_SOFTMAX_MODE_INSTANCE = 0, CUDNN_SOFTMAX_MODE_CHANNEL = 1 };
+typedef struct cudnnContext *cudnnHandle_t;
+typedef struct cudnnTensorStruct *cudnnTensorDescriptor_t;
+
+#endif

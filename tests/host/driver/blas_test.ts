@@ -218,11 +218,13 @@ Deno.test("what cuBLAS refuses is refused with its status", () => {
   driver.cuMemFreeAsync(x, stream);
 });
 
-Deno.test("the products compile against the headers of oneDNN 3, and against those that are used", async () => {
+Deno.test("products and softmax compile against the headers of oneDNN 3, and against those that are used", async () => {
   const version = /^onednn3_version=(\S+)/m.exec(await Deno.readTextFile(`${root}/dev`))![1];
   const installed = `${cacheDirectory()}/onednn/${version}/include`; // set up by ./dev test
   const versions = [["== 3", ["-I", installed]], [">= 2", []]] as const;
-  for (const [wanted, flags] of versions) {
+  const units = ["blas.cpp", "dnn.cpp"];
+  const cases = units.flatMap((unit) => versions.map((version) => [unit, ...version] as const));
+  for (const [unit, wanted, flags] of cases) {
     const child = new Deno.Command(Deno.env.get("CXX") || "g++", {
       args: [
         ..."-std=c++17 -fsyntax-only -Wall -Wextra -Werror -fopenmp -x c++".split(" "),
@@ -237,7 +239,7 @@ Deno.test("the products compile against the headers of oneDNN 3, and against tho
     await stdin.write(new TextEncoder().encode(`
       #include <oneapi/dnnl/dnnl_version.h>
       static_assert(DNNL_VERSION_MAJOR ${wanted}, "another version of oneDNN");
-      #include "${root}/src/host/driver/blas.cpp"`));
+      #include "${root}/src/host/driver/${unit}"`));
     await stdin.close();
     assertEquals(new TextDecoder().decode((await child.output()).stderr), "");
   }

@@ -95,6 +95,10 @@ export class HostDriver {
     return this.libraries.cublas;
   }
 
+  get cudnn() {
+    return this.libraries.cudnn();
+  }
+
   /** Calls `create` with an out-parameter and returns the handle that it leaves. */
   made(create: (out: Uint8Array<ArrayBuffer>) => number): number {
     assertEquals(create(this.out.buffer), 0);
