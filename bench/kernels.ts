@@ -27,7 +27,9 @@ extern "C" __global__ void bench_copy(float *y, const float *x, long long count)
 
 using input = Tensor.empty<"float32", 1>(device, "float32", [BUFFER / 4]);
 using output = Tensor.zeros<"float32", 1>(device, "float32", [BUFFER / 4]);
-const values = Float32Array.from({ length: MIB }, () => Math.random() * 2 - 1);
+const normal = () =>
+  Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const values = Float32Array.from({ length: MIB }, normal);
 using random = Tensor.from<"float32", 1>(device, "float32", [MIB], values);
 using positive = Tensor.from<"float32", 1>(device, "float32", [MIB], values.map(Math.abs));
 const [x, y, aux] = [input.pointer, output.pointer, positive.pointer];
@@ -114,7 +116,6 @@ const split = (dtype: string, size: number): Case => {
   };
 };
 
-/** The passes of src/outliers/magnitudes.ts, each on its own; the first two leave what the others need. */
 const warps = Kernel.warpsForElements(device, count);
 using work = Tensor.zeros<"float32", 1>(device, "float32", [MIB]);
 const [selection, bins, list, sums] = [0, 4096, 32_768, 65_536].map((at) => work.pointer + at);
@@ -125,10 +126,20 @@ const magnitude = (name: string, run: () => void): Case => ({
   aim: ROWS,
   run,
 });
-function prepareMagnitudes(): void {
+const kernel = (name: string) => device.kernel(`magnitude_${name}`);
+const refine = (shift: number, width: number) =>
+  kernel("refine").overElements(count, bins, selection, x, count, shift, width);
+/** The passes before `last`, as src/outliers/magnitudes.ts runs them: the later ones need their results. */
+function prepareMagnitudes(last: string): void {
   device.fill(work.pointer, 0, work.byteLength);
-  device.kernel("magnitude_histogram").overElements(count, bins, sums, x, count);
-  device.kernel("magnitude_begin").once(selection, bins, sums, warps, count, 256, 1000);
+  if (last === "magnitude_histogram") return;
+  kernel("histogram").overElements(count, bins, sums, x, count);
+  kernel("begin").once(selection, bins, sums, warps, count, 256, 1000);
+  if (last === "magnitude_refine") return;
+  for (const [shift, width] of [[9, 11], [0, 9]] as const) {
+    refine(shift, width);
+    kernel("narrow").once(selection, bins, shift);
+  }
 }
 
 const cases: Case[] = [
@@ -185,15 +196,12 @@ const cases: Case[] = [
       device.kernel("column_magnitudes")
         .overRows(Math.ceil(H / 32), y, y + 4 * H, y + 8 * H, x, rows, H),
   },
-  magnitude("histogram", () => {
-    device.kernel("magnitude_histogram").overElements(count, bins, sums, x, count);
-  }),
-  magnitude("refine", () => {
-    device.kernel("magnitude_refine").overElements(count, bins, selection, x, count, 9, 11);
-  }),
-  magnitude("collect", () => {
-    device.kernel("magnitude_collect").overElements(count, selection, list, x, count, 256, 1024);
-  }),
+  magnitude("histogram", () => kernel("histogram").overElements(count, bins, sums, x, count)),
+  magnitude("refine", () => refine(9, 11)),
+  magnitude(
+    "collect",
+    () => kernel("collect").overElements(count, selection, list, x, count, 256, 1024),
+  ),
 ];
 
 // --- Bandwidth: the better of the driver's copy and a kernel that copies. ---
@@ -218,7 +226,7 @@ function fraction(shares: number[], aim: number): string[] {
 
 const measured = cases.map(({ name, shape, bytes, aim, run }) => {
   fillInput();
-  prepareMagnitudes();
+  if (name.startsWith("magnitude_")) prepareMagnitudes(name);
   time(run);
   const rates: number[] = [], shares: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {

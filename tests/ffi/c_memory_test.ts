@@ -42,6 +42,7 @@ Deno.test("an out-parameter is read as the type that was written", () => {
   for (const size of [0n, 2n ** 32n - 1n, 2n ** 32n, 0x7fff12345678n, 2n ** 53n - 1n]) {
     view.setBigUint64(0, size, true);
     assertEquals(out.size, Number(size));
+    assertEquals(out.handle, size);
     assertEquals(Deno.UnsafePointer.value(out.pointer), size);
   }
 });
