@@ -14,23 +14,30 @@ import blas from "./driver/blas.cpp" with { type: "text" };
 import device from "./driver/device.cpp" with { type: "text" };
 import host from "./driver/host.h" with { type: "text" };
 import kernel from "./driver/kernel.h" with { type: "text" };
+import fiber from "./driver/fiber.cpp" with { type: "text" };
+import fiberHeader from "./driver/fiber.h" with { type: "text" };
 import kernelEntry from "./driver/kernel_entry.h" with { type: "text" };
+import kernelSimt from "./driver/kernel_simt.h" with { type: "text" };
 import memory from "./driver/memory.cpp" with { type: "text" };
 import module from "./driver/module.cpp" with { type: "text" };
 import nvrtc from "./driver/nvrtc.cpp" with { type: "text" };
+import simt from "./driver/simt.cpp" with { type: "text" };
 import stream from "./driver/stream.cpp" with { type: "text" };
 
 const headers: Record<string, string> = {
   "abi.h": abi,
+  "fiber.h": fiberHeader,
   "host.h": host,
   "kernel_entry.h": kernelEntry,
 };
 const units: Record<string, string> = {
   "blas.cpp": blas,
   "device.cpp": device,
+  "fiber.cpp": fiber,
   "memory.cpp": memory,
   "module.cpp": module,
   "nvrtc.cpp": nvrtc,
+  "simt.cpp": simt,
   "stream.cpp": stream,
 };
 const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisibility=hidden"];
@@ -114,7 +121,9 @@ async function build(compiler: string, path: string): Promise<void> {
   const literal = (text: string) => `R"outlierscope(${text})outlierscope"`;
   const embedded = `static const char *const compiler = ${literal(compiler)};\n` +
     `static const char *const kernel_h = ${literal(kernel)};\n` +
-    `static const char *const kernel_entry_h = ${literal(kernelEntry)};\n`;
+    `static const char *const kernel_entry_h = ${literal(kernelEntry)};\n` +
+    `static const char *const kernel_simt_h = ${literal(kernelSimt)};\n` +
+    `static const char *const sanitizers = "";\n`;
   const files = { ...headers, ...units, "embedded.h": embedded };
   for (const [name, text] of Object.entries(files)) {
     await Deno.writeTextFile(`${directory}/${name}`, text);
@@ -153,7 +162,7 @@ export async function buildHostDriver(onBuild?: () => void): Promise<HostDriver>
   }
   const compiler = findCompiler();
   const identity = cacheKey([
-    ...Object.entries({ ...headers, ...units, kernel }).flat(),
+    ...Object.entries({ ...headers, ...units, kernel, kernelSimt }).flat(),
     ...FLAGS,
     fileIdentity(compiler),
     fileIdentity("/usr/include/oneapi/dnnl/dnnl_version.h"),
