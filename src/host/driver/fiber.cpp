@@ -9,6 +9,7 @@
 
 #ifdef __SANITIZE_ADDRESS__
 #include <pthread.h>
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -42,11 +43,7 @@ outlierscope_switch:
 
 namespace {
 
-#ifdef __SANITIZE_ADDRESS__
-constexpr size_t stack_bytes = size_t{256} << 10;  // its code takes more
-#else
 constexpr size_t stack_bytes = size_t{64} << 10;
-#endif
 
 char *map_stack() {
   size_t guard = static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -77,6 +74,8 @@ void Fiber::start(void (*entry)()) {
 #ifdef __SANITIZE_ADDRESS__
   entry_point = entry;
   entry = enter;
+  // What ran on this stack before never returned, and so left the marks around its variables.
+  __asan_unpoison_memory_region(stack_, stack_bytes);
 #endif
 #if defined(__x86_64__)
   auto **top = reinterpret_cast<void **>(stack_ + stack_bytes);
