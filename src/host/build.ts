@@ -17,14 +17,19 @@ import event from "./driver/event.cpp" with { type: "text" };
 import graph from "./driver/graph.cpp" with { type: "text" };
 import host from "./driver/host.h" with { type: "text" };
 import kernel from "./driver/kernel.h" with { type: "text" };
+import fiber from "./driver/fiber.cpp" with { type: "text" };
+import fiberHeader from "./driver/fiber.h" with { type: "text" };
 import kernelEntry from "./driver/kernel_entry.h" with { type: "text" };
+import kernelSimt from "./driver/kernel_simt.h" with { type: "text" };
 import memory from "./driver/memory.cpp" with { type: "text" };
 import module from "./driver/module.cpp" with { type: "text" };
 import nvrtc from "./driver/nvrtc.cpp" with { type: "text" };
+import simt from "./driver/simt.cpp" with { type: "text" };
 import stream from "./driver/stream.cpp" with { type: "text" };
 
 const headers: Record<string, string> = {
   "abi.h": abi,
+  "fiber.h": fiberHeader,
   "host.h": host,
   "kernel_entry.h": kernelEntry,
 };
@@ -33,10 +38,12 @@ const units: Record<string, string> = {
   "device.cpp": device,
   "dnn.cpp": dnn,
   "event.cpp": event,
+  "fiber.cpp": fiber,
   "graph.cpp": graph,
   "memory.cpp": memory,
   "module.cpp": module,
   "nvrtc.cpp": nvrtc,
+  "simt.cpp": simt,
   "stream.cpp": stream,
 };
 /** Flags that each unit is compiled with. */
@@ -88,6 +95,28 @@ export function findCompiler(): string {
   );
 }
 
+/**
+ * Compiler options for the sanitizers that the environment variable `OUTLIERSCOPE_SANITIZE` names, for
+ * tests: `address`, `undefined`, or both with a comma. A report ends the process.
+ */
+function sanitizerOptions(): string[] {
+  const names = Deno.env.get("OUTLIERSCOPE_SANITIZE");
+  if (!names) return [];
+  if (!/^(address|undefined)(,(address|undefined))?$/.test(names)) {
+    throw new HostBuildError(
+      `Cannot use OUTLIERSCOPE_SANITIZE="${names}": ` +
+        `it must be "address", "undefined" or "address,undefined", or not set`,
+    );
+  }
+  if (names.includes("address") && !Deno.env.get("LD_PRELOAD")?.includes("asan")) {
+    throw new HostBuildError(
+      "Cannot use AddressSanitizer unless it is loaded before Deno: " +
+        'set LD_PRELOAD="$(g++ -print-file-name=libasan.so)" and ASAN_OPTIONS=detect_leaks=0',
+    );
+  }
+  return [`-fsanitize=${names}`, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1"];
+}
+
 /** What `-march=native` depends on. */
 function cpuIdentity(): string {
   try {
@@ -108,13 +137,17 @@ function fileIdentity(path: string): string {
   }
 }
 
-async function run(command: string, args: string[]): Promise<string | null> {
+async function run(
+  command: string,
+  args: string[],
+  env: Record<string, string>,
+): Promise<string | null> {
   const { success, stderr } = await new Deno.Command(command, {
     args,
     stdin: "null",
     stdout: "null",
     stderr: "piped",
-    env: { LC_ALL: "C" },
+    env: { LC_ALL: "C", ...env },
   }).output();
   return success ? null : new TextDecoder().decode(stderr);
 }
@@ -134,11 +167,17 @@ function buildError(log: string): HostBuildError {
  *
  * @returns the units to compile there
  */
-export async function writeSources(directory: string, compiler: string): Promise<string[]> {
+export async function writeSources(
+  directory: string,
+  compiler: string,
+  sanitizers: string[] = [],
+): Promise<string[]> {
   const literal = (text: string) => `R"outlierscope(${text})outlierscope"`;
   const embedded = `static const char *const compiler = ${literal(compiler)};\n` +
     `static const char *const kernel_h = ${literal(kernel)};\n` +
-    `static const char *const kernel_entry_h = ${literal(kernelEntry)};\n`;
+    `static const char *const kernel_entry_h = ${literal(kernelEntry)};\n` +
+    `static const char *const kernel_simt_h = ${literal(kernelSimt)};\n` +
+    `static const char *const sanitizers = ${literal(sanitizers.join(" "))};\n`;
   const files = { ...headers, ...units, "embedded.h": embedded };
   for (const [name, text] of Object.entries(files)) {
     await Deno.writeTextFile(`${directory}/${name}`, text);
@@ -146,18 +185,24 @@ export async function writeSources(directory: string, compiler: string): Promise
   return Object.keys(units);
 }
 
-async function build(compiler: string, path: string): Promise<void> {
+async function build(compiler: string, sanitizers: string[], path: string): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "outlierscope-build-" });
   using _cleanUp = onExit(() => Deno.removeSync(directory, { recursive: true }));
-  await writeSources(directory, compiler);
+  await writeSources(directory, compiler, sanitizers);
+  // Optimizing what a sanitizer adds would take a minute. And the compiler itself has no use for the
+  // sanitizer's library, which may be preloaded into this process.
+  const compile = (args: string[]) =>
+    sanitizers.length > 0
+      ? run(compiler, [...args, ...sanitizers, "-O0"], { LD_PRELOAD: "" })
+      : run(compiler, args, {});
   const logs = await Promise.all(
     Object.keys(units).map((unit) =>
-      run(compiler, [...FLAGS, "-c", `${directory}/${unit}`, "-o", `${directory}/${unit}.o`])
+      compile([...FLAGS, "-c", `${directory}/${unit}`, "-o", `${directory}/${unit}.o`])
     ),
   );
   const objects = Object.keys(units).map((unit) => `${directory}/${unit}.o`);
   const failure = logs.find((log) => log !== null) ??
-    await run(compiler, [
+    await compile([
       "-shared",
       "-fopenmp",
       ...objects,
@@ -183,9 +228,11 @@ export async function buildHostDriver(onBuild?: () => void): Promise<HostDriver>
     throw new HostBuildError(`Cannot build the host driver on ${Deno.build.os}: it needs Linux`);
   }
   const compiler = findCompiler();
+  const sanitizers = sanitizerOptions();
   const identity = cacheKey([
-    ...Object.entries({ ...headers, ...units, kernel }).flat(),
+    ...Object.entries({ ...headers, ...units, kernel, kernelSimt }).flat(),
     ...FLAGS,
+    ...sanitizers,
     fileIdentity(compiler),
     fileIdentity("/usr/include/oneapi/dnnl/dnnl_version.h"),
     cpuIdentity(),
@@ -194,7 +241,7 @@ export async function buildHostDriver(onBuild?: () => void): Promise<HostDriver>
   if (!readCached(path)) {
     makeDirectoryOf(path);
     onBuild?.();
-    await build(compiler, path);
+    await build(compiler, sanitizers, path);
   }
   return { path, identity };
 }

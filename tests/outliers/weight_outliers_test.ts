@@ -51,7 +51,7 @@ deviceTest(
     const data = normal(rows * columns);
     data[11 * columns + 5] = 40;
     data[30 * columns + 6] = -30;
-    const found = await detect(rows, columns, data, 20);
+    const found = await detect(rows, columns, data, 15);
     const ratio = (values: number[]) =>
       Math.max(...values.map(Math.abs)) /
       (values.reduce((sum, x) => sum + Math.abs(x), 0) / values.length);

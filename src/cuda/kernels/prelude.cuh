@@ -114,8 +114,8 @@ __device__ __forceinline__ unsigned magnitude(float value) {
 // lifted by 64 first and the result lowered by one product; a product of two powers of two would not do,
 // as the host's compiler may multiply those first. Underflows to 0, overflows to infinity, keeps NaN.
 __device__ __forceinline__ float fast_exp(float x) {
-  float clamped = x < -104.0f ? -104.0f : x;
-  clamped = clamped > 89.0f ? 89.0f : clamped;
+  float clamped = x > -104.0f ? x : -104.0f;  // of NaN too, which has no integer part
+  clamped = clamped < 89.0f ? clamped : 89.0f;
   float scaled = clamped * 1.44269504f;
   float n = rintf(scaled);
   // ln 2 in two parts. As fmaf, which the host's compiler does not reorder: it would add the parts.

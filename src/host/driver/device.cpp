@@ -3,7 +3,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cctype>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -17,7 +20,15 @@ std::atomic<bool> initialized{false};
 int primary_context;
 CUcontext primary() { return reinterpret_cast<CUcontext>(&primary_context); }
 thread_local CUcontext current = nullptr;
+// Never destroyed: queued work may still run while the process exits.
+std::mutex sticky_mutex;
 std::atomic<int> sticky{CUDA_SUCCESS};
+auto &sticky_text = *new std::string;
+// SIMT mode, chosen by the first cuInit.
+bool simt = false;
+uint64_t simt_seed = 0;
+std::atomic<uint64_t> simt_launches{0};
+constexpr int simt_multiprocessors = 2;  // as on any machine, so that a seed repeats a run anywhere
 
 std::string cpu_name() {
   std::string name = "CPU";
@@ -48,6 +59,8 @@ const ErrorText error_texts[] = {
     {CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
     {CUDA_ERROR_INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
     {CUDA_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {CUDA_ERROR_NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU",
+     "no kernel image is available for execution on the device"},
     {CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {CUDA_ERROR_ILLEGAL_STATE, "CUDA_ERROR_ILLEGAL_STATE",
      "the operation cannot be performed in the present state"},
@@ -55,7 +68,12 @@ const ErrorText error_texts[] = {
     {CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
     {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS",
      "an illegal memory access was encountered"},
+    {CUDA_ERROR_LAUNCH_TIMEOUT, "CUDA_ERROR_LAUNCH_TIMEOUT",
+     "the launch timed out and was terminated"},
+    {CUDA_ERROR_ILLEGAL_INSTRUCTION, "CUDA_ERROR_ILLEGAL_INSTRUCTION",
+     "an illegal instruction was encountered"},
     {CUDA_ERROR_MISALIGNED_ADDRESS, "CUDA_ERROR_MISALIGNED_ADDRESS", "misaligned address"},
+    {CUDA_ERROR_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {CUDA_ERROR_NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
     {CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
      "operation not permitted when stream is capturing"},
@@ -83,6 +101,17 @@ const ErrorText *find_error(int code) {
   return nullptr;
 }
 
+// SIMT mode by the environment; false if the variable holds no seed.
+bool choose_mode() {
+  const char *text = getenv("OUTLIERSCOPE_SIMT");
+  if (!text || !*text) return true;
+  char *end;
+  errno = 0;
+  simt_seed = strtoull(text, &end, 10);
+  simt = true;
+  return !errno && !*end && isdigit(static_cast<unsigned char>(*text));
+}
+
 }  // namespace
 
 namespace host {
@@ -93,7 +122,13 @@ CUresult require_context() {
   return asynchronous_error();
 }
 
-void set_asynchronous_error(CUresult error) { sticky = error; }
+void set_asynchronous_error(CUresult error, const std::string &text) {
+  std::lock_guard lock(sticky_mutex);
+  if (sticky) return;
+  const ErrorText *entry = find_error(error);
+  if (entry && !text.empty()) sticky_text = std::string(entry->text) + ": " + text;
+  sticky = error;
+}
 CUresult asynchronous_error() { return static_cast<CUresult>(sticky.load()); }
 
 int core_count() {
@@ -106,9 +141,19 @@ int core_count() {
   return count;
 }
 
+int warp_size() { return simt ? 32 : 1; }
+uint64_t next_simt_seed() { return simt_seed + simt_launches++ * 0x632be59bd9b4e019u; }
+
 }  // namespace host
 
 EXPORT CUresult cuInit(unsigned flags) {
+  static const bool chosen = choose_mode();
+  if (!chosen) {
+    host::set_asynchronous_error(CUDA_ERROR_INVALID_VALUE,
+                                 "OUTLIERSCOPE_SIMT must be a whole number, the seed of the order "
+                                 "in which threads run, or not be set");
+    return CUDA_ERROR_INVALID_VALUE;
+  }
   if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
   initialized = true;
   return CUDA_SUCCESS;
@@ -139,8 +184,10 @@ EXPORT CUresult cuDeviceGetName(char *name, int length, CUdevice device) {
   if (!initialized) return CUDA_ERROR_NOT_INITIALIZED;
   if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
   if (!name || length < 1) return CUDA_ERROR_INVALID_VALUE;
-  snprintf(name, static_cast<size_t>(length), "%s (host driver, %d cores)", cpu_name().c_str(),
-           host::core_count());
+  std::string mode = simt ? "SIMT mode, seed " + std::to_string(simt_seed)
+                          : std::to_string(host::core_count()) + " cores";
+  snprintf(name, static_cast<size_t>(length), "%s (host driver, %s)", cpu_name().c_str(),
+           mode.c_str());
   return CUDA_SUCCESS;
 }
 
@@ -150,8 +197,10 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, C
   if (!value) return CUDA_ERROR_INVALID_VALUE;
   switch (attribute) {
     case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+      *value = simt ? 1024 : 1;
+      break;
     case CU_DEVICE_ATTRIBUTE_WARP_SIZE:
-      *value = 1;
+      *value = host::warp_size();
       break;
     case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X:
       *value = 0x7fffffff;
@@ -164,13 +213,13 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, C
       *value = 49152;
       break;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-      *value = host::core_count();
+      *value = simt ? simt_multiprocessors : host::core_count();
       break;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
       *value = 0;
       break;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
-      *value = 0;
+      *value = simt;  // the host NVRTC compiles for SIMT mode when asked for sm_01
       break;
     default:
       return CUDA_ERROR_INVALID_VALUE;
@@ -248,5 +297,6 @@ EXPORT CUresult cuGetErrorName(CUresult error, const char **name) {
 EXPORT CUresult cuGetErrorString(CUresult error, const char **text) {
   const ErrorText *entry = find_error(error);
   if (text) *text = entry ? entry->text : nullptr;
+  if (text && error == sticky && !sticky_text.empty()) *text = sticky_text.c_str();
   return entry && text ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }

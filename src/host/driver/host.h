@@ -7,10 +7,12 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "abi.h"
+#include "kernel_entry.h"
 
 namespace host {
 
@@ -109,10 +111,25 @@ void release_unused(Stream *stream);
 void adopt_memory(Stream *ended);
 
 // A failure inside queued work: kept, and returned by every later call that synchronizes, as the
-// driver does with an error of a kernel.
-void set_asynchronous_error(CUresult error);
+// driver does with an error of a kernel. The first one stays; its text is added to cuGetErrorString's.
+void set_asynchronous_error(CUresult error, const std::string &text = {});
 CUresult asynchronous_error();
 
 int core_count();
+
+// Threads of a warp: 1, or 32 in SIMT mode, which the environment variable OUTLIERSCOPE_SIMT asks for.
+int warp_size();
+// In SIMT mode: the number that decides in which order the threads of the next launch run.
+uint64_t next_simt_seed();
+// Runs a launch in SIMT mode and returns when it is done. A failure becomes the asynchronous error.
+void run_simt(const outlierscope_kernel &kernel, const outlierscope_grid &grid,
+              const unsigned char *arguments, size_t shared_bytes, uint64_t seed);
+
+// Whether AddressSanitizer watches: blocks then run one by one, and no memory is pooled.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool address_sanitizer = true;
+#else
+constexpr bool address_sanitizer = false;
+#endif
 
 }  // namespace host

@@ -44,12 +44,14 @@ size_t round_up(size_t size, size_t step) { return (size + step - 1) / step * st
 
 void *allocate_block(size_t capacity) {
   bool large = capacity >= 2 * huge_page;
-  void *pointer = aligned_alloc(large ? huge_page : alignment, capacity);
-  if (pointer && large) madvise(pointer, capacity, MADV_HUGEPAGE);
+  void *pointer = nullptr;
+  if (posix_memalign(&pointer, large ? huge_page : alignment, capacity)) return nullptr;
+  if (large) madvise(pointer, capacity, MADV_HUGEPAGE);
   return pointer;
 }
 
 size_t capacity_for(size_t size) {
+  if (host::address_sanitizer) return size;  // what lies beyond is guarded
   // Few distinct sizes make reuse likely; waste is at most an eighth.
   size_t step = alignment;
   while (step * 8 < size) step *= 2;
@@ -210,8 +212,13 @@ EXPORT CUresult cuMemFreeAsync(CUdeviceptr pointer, CUstream handle) {
   std::lock_guard lock(table_mutex);
   auto found = live.find(pointer);
   if (found == live.end()) return CUDA_ERROR_INVALID_VALUE;
-  freed[stream].emplace(found->second.capacity, reinterpret_cast<void *>(pointer));
   used -= found->second.size;
+  if (host::address_sanitizer) {  // which then finds what uses the block after this
+    stream->queue([pointer] { free(reinterpret_cast<void *>(pointer)); });
+    live.erase(found);
+    return CUDA_SUCCESS;
+  }
+  freed[stream].emplace(found->second.capacity, reinterpret_cast<void *>(pointer));
   live.erase(found);
   return CUDA_SUCCESS;
 }

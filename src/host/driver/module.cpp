@@ -1,5 +1,5 @@
 // Modules and launches. A "cubin" of the host NVRTC is a shared object; each kernel in it has an entry
-// (see kernel.h) that runs one block. A launch spreads the blocks of the grid over the cores.
+// (see kernel.h) that runs one thread of a block. A launch spreads the blocks of the grid over the cores.
 #include <dlfcn.h>
 #include <elf.h>
 #include <sys/mman.h>
@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "host.h"
-#include "kernel_entry.h"
 
 namespace {
 
@@ -61,9 +60,12 @@ EXPORT CUresult cuModuleLoadData(CUmodule *handle, const void *image) {
   }
   std::string path = "/proc/self/fd/" + std::to_string(file);
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) {
+  auto *warp = library ? static_cast<const int *>(dlsym(library, "outlierscope_warp")) : nullptr;
+  if (!warp || *warp != host::warp_size()) {
+    CUresult error = warp ? CUDA_ERROR_NO_BINARY_FOR_GPU : CUDA_ERROR_INVALID_IMAGE;
+    if (library) dlclose(library);
     close(file);
-    return CUDA_ERROR_INVALID_IMAGE;
+    return error;
   }
   auto module = std::make_unique<Module>();
   module->library = library;
@@ -121,8 +123,10 @@ EXPORT CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid
   }
   uint64_t threads = uint64_t{block_x} * block_y * block_z;
   uint64_t blocks = uint64_t{grid_x} * grid_y * grid_z;
-  if (threads != 1 || blocks == 0 || grid_x > 0x7fffffff || grid_y > 65535 || grid_z > 65535 ||
-      shared_bytes > 49152) {
+  uint64_t thread_limit = host::warp_size() == 1 ? 1 : 1024;
+  if (threads == 0 || threads > thread_limit || block_x > thread_limit ||
+      block_y > thread_limit || block_z > 64 || blocks == 0 || grid_x > 0x7fffffff ||
+      grid_y > 65535 || grid_z > 65535 || shared_bytes > 49152) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   // Only the packed form of the arguments is used here; `parameters` is for callers in C.
@@ -148,11 +152,19 @@ EXPORT CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid
     if (pointer % entry->pointer_alignments[i]) return CUDA_ERROR_MISALIGNED_ADDRESS;
   }
   outlierscope_grid grid{grid_x, grid_y, grid_z, block_x, block_y, block_z};
-  return stream->enqueue([entry, grid, blocks, arguments = std::move(arguments)] {
+  bool simt = host::warp_size() > 1;
+  uint64_t seed = simt ? host::next_simt_seed() : 0;
+  return stream->enqueue([entry, grid, blocks, shared_bytes, simt, seed,
+                          arguments = std::move(arguments)] {
+    if (host::asynchronous_error()) return;  // what a failed kernel left is not to be worked on
+    if (simt) return host::run_simt(*entry, grid, arguments.data(), shared_bytes, seed);
     auto count = static_cast<int64_t>(blocks);
-#pragma omp parallel for schedule(dynamic, 1) if (count > 1)
-    for (int64_t block = 0; block < count; block++) {
-      entry->run_block(arguments.data(), &grid, static_cast<uint64_t>(block));
+#pragma omp parallel for schedule(dynamic, 1) if (count > 1 && !host::address_sanitizer)
+    for (int64_t index = 0; index < count; index++) {
+      std::unique_ptr<char[]> shared(shared_bytes ? new char[shared_bytes] : nullptr);
+      outlierscope_block block{grid, static_cast<uint64_t>(index), shared.get(), nullptr};
+      entry->begin_block(&block);
+      entry->run_thread(arguments.data(), 0);
     }
   });
 }

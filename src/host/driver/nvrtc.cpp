@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "abi.h"
-#include "embedded.h"  // kernel_h, kernel_entry_h and compiler, written by the build
+#include "embedded.h"  // compiler, sanitizer flags and the kernel headers, written by the build
 
 extern char **environ;
 
@@ -113,11 +113,12 @@ std::string without_comments(std::string source) {
   return source;
 }
 
+bool is_word(char c) { return isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
 // Names of the kernels a source defines: the word before the first parenthesis after each `__global__`,
 // a `__launch_bounds__(...)` between them left out.
 std::set<std::string> kernel_names(const std::string &source) {
   const std::string marker = "__global__", bounds = "__launch_bounds__";
-  auto is_word = [](char c) { return isalnum(static_cast<unsigned char>(c)) || c == '_'; };
   std::set<std::string> names;
   for (size_t at = source.find(marker); at != std::string::npos; at = source.find(marker, at)) {
     at += marker.size();
@@ -132,6 +133,30 @@ std::set<std::string> kernel_names(const std::string &source) {
     if (begin < end) names.insert(source.substr(begin, end - begin));
   }
   return names;
+}
+
+// The source with each `extern __shared__ T name[];` as a pointer. At file scope, where the pointer would
+// have no value, the second statement is an error whose words are its own name.
+std::string with_dynamic_shared(std::string source) {
+  const std::string marker = "__shared__";
+  const char *spaces = " \t\n";
+  for (size_t at = source.find(marker); at != std::string::npos; at = source.find(marker, at + 1)) {
+    size_t before = source.find_last_not_of(spaces, at - 1), end = source.find(';', at);
+    if (before == std::string::npos || before < 5 || end == std::string::npos) continue;
+    if (source.compare(before - 5, 6, "extern") != 0) continue;
+    size_t type = source.find_first_not_of(spaces, at + marker.size());
+    size_t bracket = source.find('[', type);
+    if (bracket > end) continue;
+    size_t name_end = source.find_last_not_of(spaces, bracket - 1) + 1;
+    size_t name = name_end;
+    while (is_word(source[name - 1])) name--;
+    std::string pointee = source.substr(type, name - type);
+    std::string variable = source.substr(name, name_end - name);
+    source.replace(before - 5, end - (before - 5),
+                   pointee + "*" + variable + " = static_cast<" + pointee +
+                       "*>(outlierscope::dynamic_shared); extern_shared_must_be_in_a_function = 0");
+  }
+  return source;
 }
 
 }  // namespace
@@ -181,7 +206,7 @@ EXPORT nvrtcResult nvrtcDestroyProgram(nvrtcProgram *handle) {
   return NVRTC_SUCCESS;
 }
 
-// Options meant for a GPU's architecture are taken and left; -D and -I style options are passed on.
+// Of the architectures, sm_01 is SIMT mode, and any other a warp of one; -D options are passed on.
 EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram handle, int option_count,
                                        const char *const *options) {
   if (!handle) return NVRTC_ERROR_INVALID_PROGRAM;
@@ -193,11 +218,12 @@ EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram handle, int option_count,
     return NVRTC_ERROR_INTERNAL_ERROR;
   }
   auto in_directory = [&](const std::string &name) { return directory.path + "/" + name; };
-  std::string source = "#line 1 \"" + program.name + "\"\n" + program.source + "\n";
+  std::string source = "#line 1 \"" + program.name + "\"\n" + with_dynamic_shared(program.source) + "\n";
   for (auto &name : kernel_names(without_comments(program.source))) source += "OUTLIERSCOPE_KERNEL(" + name + ")\n";
   bool written = write_file(in_directory("source.cpp"), source) &&
                  write_file(in_directory("kernel.h"), kernel_h) &&
-                 write_file(in_directory("kernel_entry.h"), kernel_entry_h);
+                 write_file(in_directory("kernel_entry.h"), kernel_entry_h) &&
+                 write_file(in_directory("kernel_simt.h"), kernel_simt_h);
   for (auto &[name, text] : program.headers) {
     written = written && write_file(in_directory(name), text);
   }
@@ -206,15 +232,27 @@ EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram handle, int option_count,
     return NVRTC_ERROR_INTERNAL_ERROR;
   }
   std::vector<std::string> command = {
-      compiler, "-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512",
-      // What lets loops with sums and divisions vectorize, short of -ffast-math: infinities and NaN
-      // keep their meaning.
-      "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math",
-      "-freciprocal-math", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-variable", "-shared",
-      "-fPIC", "-fvisibility=hidden", "-I", directory.path, "-include", "kernel.h"};
+      compiler, "-std=c++17", "-march=native", "-fno-math-errno", "-Wall", "-Wno-unknown-pragmas",
+      "-Wno-unused-variable", "-shared", "-fPIC", "-fvisibility=hidden", "-I", directory.path,
+      "-include", "kernel.h"};
+  bool simt = false;
   for (int i = 0; i < option_count; i++) {
     std::string option = options[i];
+    simt |= option == "--gpu-architecture=sm_01";
     if (option.rfind("-D", 0) == 0) command.push_back(option);
+  }
+  if (simt) command.push_back("-DOUTLIERSCOPE_SIMT");
+  if (simt || *sanitizers) {
+    command.insert(command.end(), {"-O1", "-g1"});
+    std::istringstream flags(sanitizers);
+    for (std::string flag; flags >> flag;) command.push_back(flag);
+    // The sanitizers' library is preloaded into this process, and the compiler has no use for it.
+    if (*sanitizers) command.insert(command.begin(), {"env", "-u", "LD_PRELOAD"});
+  } else {
+    // What lets loops with sums and divisions vectorize, short of -ffast-math: infinities and NaN
+    // keep their meaning.
+    command.insert(command.end(), {"-O3", "-mprefer-vector-width=512", "-fno-trapping-math",
+                                   "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math"});
   }
   command.insert(command.end(), {"-o", in_directory("kernel.so"), in_directory("source.cpp")});
   int status = run(command, in_directory("log"));

@@ -138,8 +138,8 @@ faultsAreFound([
   {
     name: "the limit itself counts as over it",
     file,
-    from: "over += bits > limit",
-    to: "over += bits >= limit - 1000000",
+    from: /over \+= (bits|magnitude\(x\[i\]\)) > limit/g,
+    to: "over += $1 >= limit - 1000000",
     check: selected,
   },
   {

@@ -21,12 +21,16 @@ export const CODE = {
   INVALID_DEVICE: 101,
   INVALID_IMAGE: 200,
   INVALID_CONTEXT: 201,
+  NO_BINARY_FOR_GPU: 209,
   INVALID_HANDLE: 400,
   ILLEGAL_STATE: 401,
   NOT_FOUND: 500,
   NOT_READY: 600,
   ILLEGAL_ADDRESS: 700,
+  LAUNCH_TIMEOUT: 702,
+  ILLEGAL_INSTRUCTION: 715,
   MISALIGNED_ADDRESS: 716,
+  LAUNCH_FAILED: 719,
   NOT_SUPPORTED: 801,
   STREAM_CAPTURE_UNSUPPORTED: 900,
   STREAM_CAPTURE_INVALIDATED: 901,
@@ -134,7 +138,12 @@ export class HostDriver {
   }
 
   /** Compiles a source; returns the status, the log and the bytes. */
-  async compile(source: string, name = "test.cu", headers: Record<string, string> = {}) {
+  async compile(
+    source: string,
+    name = "test.cu",
+    headers: Record<string, string> = {},
+    options: string[] = [],
+  ) {
     const { nvrtc } = this;
     const list = (texts: string[]) => {
       const strings = texts.map(cString), pointers = fixedBuffer(8 * Math.max(1, texts.length));
@@ -142,6 +151,7 @@ export class HostDriver {
       return { strings, pointers };
     };
     const texts = list(Object.values(headers)), names = list(Object.keys(headers));
+    const flags = list(options);
     const program = new OutParameter(), size = new OutParameter();
     assertEquals(
       nvrtc.nvrtcCreateProgram(
@@ -154,7 +164,11 @@ export class HostDriver {
       ),
       0,
     );
-    const status = await nvrtc.nvrtcCompileProgram(program.size, 0, fixedBuffer(8));
+    const status = await nvrtc.nvrtcCompileProgram(
+      program.size,
+      options.length,
+      flags.pointers,
+    );
     nvrtc.nvrtcGetProgramLogSize(program.size, size.buffer);
     const log = fixedBuffer(size.size);
     nvrtc.nvrtcGetProgramLog(program.size, log);
@@ -162,7 +176,7 @@ export class HostDriver {
     const binary = fixedBuffer(size.size);
     if (binary.length > 0) nvrtc.nvrtcGetCUBIN(program.size, binary);
     assertEquals(nvrtc.nvrtcDestroyProgram(program.buffer), 0);
-    void [texts.strings, names.strings];
+    void [texts.strings, names.strings, flags.strings];
     return { status, log: textIn(log), binary };
   }
 

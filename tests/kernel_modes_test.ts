@@ -1,0 +1,51 @@
+// Runs the tests of kernels, and of what is built on them, in the other modes of the host driver: as SIMT
+// code with a warp of 32, and under AddressSanitizer and UndefinedBehaviorSanitizer with either warp.
+
+import { assert, assertEquals } from "@std/assert";
+import { configPath, root } from "../tools/project.ts";
+import { seed } from "./random.ts";
+import { sanitizerEnvironment } from "./sanitizers.ts";
+
+const KERNELS = ["tests/cuda/kernels", "tests/cuda/kernel_test.ts"];
+const OPERATIONS = ["activation", "cast", "gather", "linear", "norm"]
+  .map((name) => `tests/tensor/${name}_test.ts`);
+const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
+const MODELS = [
+  "tests/nn/models",
+  ...["activation_outliers", "attention_outliers", "detect", "weight_outliers"]
+    .map((name) => `tests/outliers/${name}_test.ts`),
+];
+
+/** Runs test files in a process of their own; fails with its words unless all of some tests pass. */
+async function runTests(files: string[], env: Record<string, string>): Promise<void> {
+  const variables = { NO_COLOR: "1", OUTLIERSCOPE_DEVICE: "host", ...env };
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["test", "-A", "--no-check", "--config", configPath(), ...files],
+    cwd: root,
+    env: variables,
+    stdin: "null",
+  }).output();
+  const output = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  const settings = Object.entries(variables).map(([name, value]) => `${name}=${value}`).join(" ");
+  assertEquals(code, 0, `${settings}\n${output.slice(-20_000)}`);
+  const passed = Number(/\| (\d+) passed \| 0 failed/.exec(output)?.[1]);
+  assert(passed > 10 * files.length / 2, `only ${passed} tests ran`);
+  const mode = "OUTLIERSCOPE_SIMT" in env ? `SIMT mode, seed ${env.OUTLIERSCOPE_SIMT}` : "cores";
+  assert(output.includes(`(host driver, `) && output.includes(mode), `not in ${mode}`);
+  console.log(`  ${passed} tests passed in ${files.length} files and folders`);
+}
+
+const simt = { OUTLIERSCOPE_SIMT: String(seed) };
+
+Deno.test("kernels and models give the same with a warp of 32, in a random order", async () => {
+  await runTests([...KERNELS, ...OPERATIONS, ...COMPOSED, ...MODELS], simt);
+});
+
+Deno.test("no kernel leaves its memory or the rules of C++ with a warp of one", async () => {
+  await runTests([...KERNELS, ...OPERATIONS, ...COMPOSED], await sanitizerEnvironment());
+});
+
+Deno.test("no kernel leaves its memory or the rules of C++ with a warp of 32", async () => {
+  const environment = { ...await sanitizerEnvironment(), ...simt };
+  await runTests([...KERNELS, ...OPERATIONS], environment);
+});
