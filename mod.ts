@@ -23,6 +23,7 @@ export { Event } from "./src/cuda/event.ts";
 export { Graph } from "./src/cuda/graph.ts";
 export { type Holder } from "./src/cuda/memory.ts";
 export { PinnedMemory } from "./src/cuda/pinned_memory.ts";
+export { Lanes } from "./src/cuda/lanes.ts";
 export { Stream } from "./src/cuda/stream.ts";
 export { Kernel } from "./src/cuda/kernel.ts";
 export {
