@@ -18,13 +18,19 @@
 
 export { type KernelSource } from "./src/cuda/compile.ts";
 export { Device, type DeviceOptions } from "./src/cuda/device.ts";
+export { type DeviceInfo } from "./src/cuda/device_list.ts";
+export { Event } from "./src/cuda/event.ts";
+export { Graph } from "./src/cuda/graph.ts";
+export { type Holder } from "./src/cuda/memory.ts";
+export { PinnedMemory } from "./src/cuda/pinned_memory.ts";
+export { Stream } from "./src/cuda/stream.ts";
 export { Kernel } from "./src/cuda/kernel.ts";
 export {
   type KernelParameter,
   type KernelSignature,
   type ParameterKind,
 } from "./src/cuda/kernel_source.ts";
-export { CudaError } from "./src/cuda/errors.ts";
+export { CompileError, CudaError, type OutOfMemory, OutOfMemoryError } from "./src/cuda/errors.ts";
 export { LibraryError } from "./src/ffi/libraries.ts";
 export { HostBuildError } from "./src/host/build.ts";
 export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";

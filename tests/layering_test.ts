@@ -33,11 +33,14 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/host/clean_up.ts": "tested by the command's test of Ctrl-C",
   "src/ffi/c_types.ts": "names for Deno's spelling of C types",
   "src/ffi/cublas_symbols.ts": "a table: opened in tests/host/open_test.ts, called in gemm_test.ts",
+  "src/ffi/cudnn_symbols.ts":
+    "a table: opened in tests/host/open_test.ts, called in softmax_test.ts",
   "src/ffi/driver_symbols.ts":
     "a table: opened in tests/host/open_test.ts, called in tests/host/driver/",
-  "src/ffi/nvrtc_symbols.ts": "a table: opened in tests/host/open_test.ts and tools/check_nvrtc.ts",
-  "src/host/driver/abi.h": "types and codes, compared with NVIDIA's names in device_test.ts",
-  "src/host/driver/host.h": "declarations of what stream.cpp, memory.cpp and device.cpp define",
+  "src/ffi/nvrtc_symbols.ts":
+    "a table: opened in tests/host/open_test.ts and tests/nvidia/nvrtc.ts",
+  "src/host/driver/abi.h": "types and codes, compared with NVIDIA's in tests/nvidia/",
+  "src/host/driver/host.h": "declarations of what the .cpp files beside it define",
   "src/host/driver/kernel.h": "wraps each kernel: module_test.ts and tests/cuda/kernel_test.ts",
   "src/host/driver/kernel_entry.h": "a struct that kernel.h fills and module.cpp reads",
   "src/outliers/analysis.ts": "holds types only",

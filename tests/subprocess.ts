@@ -11,7 +11,7 @@ export interface Outcome {
 }
 
 /**
- * Runs `program` with `src` imports such as `"src/cuda/device.ts"` resolved here.
+ * Runs `program` with imports such as `"src/cuda/device.ts"` resolved here.
  *
  * @param flags permissions; all of them by default
  */
@@ -22,15 +22,20 @@ export async function runProgram(
   const file = await Deno.makeTempFile({ prefix: "outlierscope_test_", suffix: ".ts" });
   try {
     const text = program.replace(
-      /"(src\/[\w/]+\.ts)"/g,
+      /"((?:src|tests)\/[\w/]+\.ts)"/g,
       (_, p) => `"${toFileUrl(`${root}/${p}`)}"`,
     );
     await Deno.writeTextFile(file, text);
-    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "--quiet", "--no-prompt", "--config", configPath(), ...flags, file],
       env: { NO_COLOR: "1", ...env },
       stdin: "null",
-    }).output();
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const hung = setTimeout(() => child.kill("SIGKILL"), 120_000); // fails what would wait forever
+    const { code, stdout, stderr } = await child.output();
+    clearTimeout(hung);
     const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
     return { code, stdout: decode(stdout), stderr: decode(stderr) };
   } finally {

@@ -1,7 +1,8 @@
 // Runs the project's checks and tests and ends with the line `N passed, N failed`; each static check
 // counts as one test. What `./dev test` and `./dev check` (`--static`) call.
 // Run as: deno run --config deno.json -A tools/run_tests.ts [--static] [NAME...]
-// A NAME is a path, a part of a test file's name, or a part of tests' names.
+// A NAME is a path, a part of a test file's name, or a part of tests' names. The name `nvidia` stands for
+// the comparison with NVIDIA's headers and libraries, all of it.
 
 import { stripVTControlCharacters } from "node:util";
 import { configPath, root } from "./project.ts";
@@ -63,14 +64,19 @@ function testFiles(directory = "tests"): string[] {
   return files.sort();
 }
 
+/** Needs what `./dev test nvidia` downloads, so that no other run of the tests includes it. */
+const NVIDIA_LIBRARIES = "tests/nvidia/libraries.ts";
+
 /** Splits what the user named into the test files to run and a filter of test names, if any. */
-function select(names: string[]): { files: string[]; filter: string | undefined } {
+export function select(names: string[]): { files: string[]; filter: string | undefined } {
   const all = testFiles();
   const filters: string[] = [];
   const files = new Set<string>();
   for (const name of names) {
     const wanted = name.replace(/^\.\//, "");
-    const found = all.filter((file) => file.includes(wanted));
+    const found = wanted === "nvidia"
+      ? [...all.filter((file) => file.startsWith("tests/nvidia/")), NVIDIA_LIBRARIES]
+      : all.filter((file) => file.includes(wanted));
     if (found.length === 0) filters.push(name);
     else found.forEach((file) => files.add(file));
   }

@@ -1,8 +1,8 @@
 // Compiles kernel sources with NVRTC (NVIDIA's, or the host driver's), through the cache on disk.
 
 import { addressOf, cString, fixedBuffer, OutParameter, textAt, textIn } from "../ffi/c_memory.ts";
-import type { Libraries } from "../ffi/libraries.ts";
-import { CudaError } from "./errors.ts";
+import type { Libraries, Nvrtc } from "../ffi/libraries.ts";
+import { CompileError, CudaError } from "./errors.ts";
 import prelude from "./kernels/prelude.cuh" with { type: "text" };
 import { cachePath, readCached, writeCached } from "./module_cache.ts";
 
@@ -14,17 +14,34 @@ export interface KernelSource {
   text: string;
 }
 
-async function compile(
-  libraries: Libraries,
+/** What the compiler made of a source. */
+export interface Compilation {
+  /** The code for the device. */
+  binary: Uint8Array<ArrayBuffer>;
+  /** The compiler's words, such as warnings. */
+  log: string;
+}
+
+/** The options that a source is compiled with for an architecture such as `"sm_90"`. */
+export function compilerOptions(architecture: string): string[] {
+  return [`--gpu-architecture=${architecture}`, "--std=c++17"];
+}
+
+/**
+ * Compiles a source; needs no device, and may run several times at once.
+ *
+ * @throws {CudaError} if the source does not compile, with the compiler's words
+ */
+export async function compile(
+  nvrtc: Nvrtc,
   source: KernelSource,
   options: string[],
-): Promise<Uint8Array<ArrayBuffer>> {
-  const { nvrtc } = libraries;
+): Promise<Compilation> {
   const check = (name: string, code: number, log?: string) => {
     if (code === 0) return;
     const meaning = textAt(nvrtc.nvrtcGetErrorString(code));
-    const detail = log ? ` while compiling ${source.name}:\n${log.trim()}` : "";
-    throw new CudaError(name, code, meaning + detail);
+    if (log === undefined) throw new CudaError(name, code, meaning);
+    throw new CompileError(name, code, meaning, source.name, log);
   };
   const strings = (texts: string[]) => {
     const buffers = texts.map(cString);
@@ -61,7 +78,7 @@ async function compile(
     check("nvrtcGetCUBINSize", nvrtc.nvrtcGetCUBINSize(handle, size.buffer));
     const binary = fixedBuffer(size.size);
     check("nvrtcGetCUBIN", nvrtc.nvrtcGetCUBIN(handle, binary));
-    return binary;
+    return { binary, log };
   } finally {
     nvrtc.nvrtcDestroyProgram(program.buffer);
     // Keeps what C points to alive until here.
@@ -74,7 +91,7 @@ async function compile(
  *
  * @param architecture such as `"sm_90"`
  * @param onCompile called before a compilation starts
- * @throws {CudaError} if the source does not compile, with the compiler's words
+ * @throws {CompileError} if the source does not compile, with the compiler's words
  */
 export async function compileCached(
   libraries: Libraries,
@@ -82,12 +99,12 @@ export async function compileCached(
   architecture: string,
   onCompile?: () => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const options = [`--gpu-architecture=${architecture}`, "--std=c++17"];
+  const options = compilerOptions(architecture);
   const path = cachePath([libraries.identity, prelude, source.name, source.text, ...options]);
   const cached = readCached(path);
   if (cached) return cached;
   onCompile?.();
-  const binary = await compile(libraries, source, options);
+  const { binary } = await compile(libraries.nvrtc, source, options);
   writeCached(path, binary);
   return binary;
 }

@@ -1,22 +1,21 @@
-// A device that computes: its context, one stream, memory and kernels. Calls that start work return at
-// once; the work runs in order on the stream.
+// A device that computes: its context, streams, memory and kernels. Calls that start work return at once;
+// the work runs in order on the current stream.
 
-import { cString, fixedBuffer, OutParameter, textIn } from "../ffi/c_memory.ts";
+import { cString, fixedBuffer, OutParameter } from "../ffi/c_memory.ts";
 import type { Libraries } from "../ffi/libraries.ts";
 import { compileCached, type KernelSource } from "./compile.ts";
+import { type DeviceInfo, listDevices } from "./device_list.ts";
 import { checkCublas, checkDriver } from "./errors.ts";
+import type { Event } from "./event.ts";
+import { capture, type Graph } from "./graph.ts";
 import { Kernel } from "./kernel.ts";
 import { parseKernels } from "./kernel_source.ts";
 import { kernelSources } from "./kernels.ts";
+import { Lanes } from "./lanes.ts";
 import { openLibraries } from "./libraries.ts";
-
-const ATTRIBUTES = {
-  maxThreadsPerBlock: 1,
-  warpSize: 10,
-  multiprocessors: 16,
-  computeCapabilityMajor: 75,
-  computeCapabilityMinor: 76,
-} as const;
+import { DeviceMemory, type Holder } from "./memory.ts";
+import { isPinned } from "./pinned_memory.ts";
+import { Stream } from "./stream.ts";
 
 /** Options of {@linkcode Device.open}. */
 export interface DeviceOptions {
@@ -43,64 +42,68 @@ export class Device {
    * @internal
    */
   readonly libraries: Libraries;
+  /** The stream that work is queued on outside of {@linkcode withStream}. */
+  readonly mainStream: Stream;
   /**
-   * The stream's handle, for the files of this folder.
+   * The current stream's handle, for the files of this folder.
    * @internal
    */
-  readonly stream: bigint;
+  stream: bigint;
   /**
-   * The cuBLAS handle, for the files of this folder.
+   * What is allocated, for the files of this folder.
    * @internal
    */
-  readonly blas: bigint;
+  readonly allocations: DeviceMemory;
+  /**
+   * Where calls leave a result that is read at once, for the files of this folder.
+   * @internal
+   */
+  readonly out: OutParameter = new OutParameter();
   #architecture: string;
-  #idleEvents: bigint[] = [];
+  #current: Stream;
   #kernels = new Map<string, Kernel>();
-  #liveBytes = 0;
-  #peakBytes = 0;
+  #label = "other";
+  #lanes: Lanes | undefined;
   #launches = 0;
-  #out = new OutParameter();
+  #pool: bigint;
 
   private constructor(libraries: Libraries) {
     this.libraries = libraries;
     this.kind = libraries.kind;
     const { driver } = libraries;
-    const out = this.#out;
-    this.check("cuInit", driver.cuInit(0));
-    this.check("cuDeviceGet", driver.cuDeviceGet(out.buffer, 0));
-    const ordinal = out.int;
-    const name = fixedBuffer(256);
-    this.check("cuDeviceGetName", driver.cuDeviceGetName(name, name.length, ordinal));
-    this.name = textIn(name);
-    const attribute = (key: keyof typeof ATTRIBUTES) => {
-      this.check(
-        "cuDeviceGetAttribute",
-        driver.cuDeviceGetAttribute(out.buffer, ATTRIBUTES[key], ordinal),
-      );
-      return out.int;
-    };
-    this.warpSize = attribute("warpSize");
-    this.maxThreadsPerBlock = attribute("maxThreadsPerBlock");
-    this.multiprocessors = attribute("multiprocessors");
-    this.#architecture = `sm_${attribute("computeCapabilityMajor")}${
-      attribute("computeCapabilityMinor")
-    }`;
-    this.check(
+    const [info] = listDevices(libraries);
+    const { ordinal, name, warpSize, maxThreadsPerBlock, multiprocessors } = info!;
+    this.name = name;
+    this.warpSize = warpSize;
+    this.maxThreadsPerBlock = maxThreadsPerBlock;
+    this.multiprocessors = multiprocessors;
+    this.#architecture = `sm_${info!.computeCapability.replace(".", "")}`;
+    const context = this.made(
       "cuDevicePrimaryCtxRetain",
-      driver.cuDevicePrimaryCtxRetain(out.buffer, ordinal),
+      (out) => driver.cuDevicePrimaryCtxRetain(out, ordinal),
     );
-    this.check("cuCtxSetCurrent", driver.cuCtxSetCurrent(out.handle));
+    this.check("cuCtxSetCurrent", driver.cuCtxSetCurrent(context));
     // Queued work must end before the process takes down the libraries that it runs in.
     globalThis.addEventListener("unload", () => driver.cuDevicePrimaryCtxRelease_v2(ordinal));
-    const NON_BLOCKING = 1;
-    this.check("cuStreamCreate", driver.cuStreamCreate(out.buffer, NON_BLOCKING));
-    this.stream = out.handle;
-    this.checkBlas("cublasCreate_v2", libraries.cublas.cublasCreate_v2(out.buffer));
-    this.blas = out.handle;
-    this.checkBlas(
-      "cublasSetStream_v2",
-      libraries.cublas.cublasSetStream_v2(this.blas, this.stream),
+    this.#pool = this.made(
+      "cuDeviceGetDefaultMemPool",
+      (out) => driver.cuDeviceGetDefaultMemPool(out, ordinal),
     );
+    // Without this the pool gives all that is free back to the system at each synchronization.
+    const RELEASE_THRESHOLD = 4, everything = fixedBuffer(8).fill(255);
+    this.check(
+      "cuMemPoolSetAttribute",
+      driver.cuMemPoolSetAttribute(this.#pool, RELEASE_THRESHOLD, everything),
+    );
+    this.allocations = new DeviceMemory(this);
+    this.mainStream = this.#current = new Stream(this);
+    this.stream = this.mainStream.handle;
+    void this.mainStream.blas; // so that cuBLAS, if it cannot start, says so now
+  }
+
+  /** The devices of this machine: NVIDIA's, or the host driver's one. */
+  static async list(): Promise<DeviceInfo[]> {
+    return listDevices((await shared)?.libraries ?? await openLibraries());
   }
 
   /**
@@ -139,17 +142,17 @@ export class Device {
         );
         this.check(
           "cuModuleLoadData",
-          driver.cuModuleLoadData(this.#out.buffer, binary),
+          driver.cuModuleLoadData(this.out.buffer, binary),
           `while loading ${source.name}`,
         );
-        const module = this.#out.handle;
+        const module = this.out.handle;
         for (const signature of parseKernels(source.text)) {
           this.check(
             "cuModuleGetFunction",
-            driver.cuModuleGetFunction(this.#out.buffer, module, cString(signature.name)),
+            driver.cuModuleGetFunction(this.out.buffer, module, cString(signature.name)),
             `while looking for the kernel ${signature.name} in ${source.name}`,
           );
-          this.#kernels.set(signature.name, new Kernel(this, this.#out.handle, signature));
+          this.#kernels.set(signature.name, new Kernel(this, this.out.handle, signature));
         }
       }
     };
@@ -173,14 +176,123 @@ export class Device {
     if (code !== 0) checkCublas(this.libraries, functionName, code, context);
   }
 
+  /**
+   * The handle that a call of the driver leaves in its out-parameter, for the files of this folder.
+   * @internal
+   */
+  made(name: string, call: (out: Uint8Array<ArrayBuffer>) => number, context?: string): bigint {
+    this.check(name, call(this.out.buffer), context);
+    return this.out.handle;
+  }
+
+  /** Whether work is being captured and not run; see {@linkcode capture}. */
+  get isCapturing(): boolean {
+    return this.allocations.isCapturing;
+  }
+
+  /** Throws during a capture, in which nothing that was queued runs; `action` says what cannot be done. */
+  refuseInCapture(action: string): void {
+    if (this.isCapturing) {
+      throw new RangeError(`Cannot ${action} during a capture: do it before or behind the capture`);
+    }
+  }
+
+  /** Streams for independent pieces of work. */
+  get lanes(): Lanes {
+    return this.#lanes ??= new Lanes(this);
+  }
+
+  /** The stream that work is queued on. */
+  get currentStream(): Stream {
+    return this.#current;
+  }
+
+  /**
+   * The current stream's cuBLAS handle, for the files of this folder.
+   * @internal
+   */
+  get blas(): bigint {
+    return this.#current.blas;
+  }
+
+  /**
+   * Runs `body`, whose work is queued on `stream`: kernels, copies, products, allocations. `body` must not be
+   * asynchronous: work of others would be queued there too. Nothing is ordered between streams except by
+   * events; see {@linkcode Stream}. Memory is freed in the order of the stream that it was allocated on.
+   */
+  withStream<T>(stream: Stream, body: () => T): T {
+    if (stream.device !== this || stream.disposed) {
+      throw new RangeError("Cannot queue on a stream that was disposed of, or of another device");
+    }
+    const before = this.#current;
+    const use = (current: Stream) => {
+      this.#current = current;
+      this.stream = current.handle;
+    };
+    use(stream);
+    try {
+      return refuseAsync("withStream", body());
+    } finally {
+      use(before);
+    }
+  }
+
+  /**
+   * Captures what `body` queues on the current stream, and on others that events join to it, as a graph to
+   * launch any number of times. Nothing of it runs before.
+   *
+   * The graph works on the memory that it was captured with. What was allocated before must live as long as
+   * the graph; what `body` allocates is the graph's, and keeps its place from launch to launch; what `body`
+   * frees is freed with the graph. Uploads must come from {@linkcode PinnedMemory}, and take what is there
+   * when they run.
+   */
+  capture(body: () => void): Graph {
+    return capture(this, body);
+  }
+
+  /** Free bytes of the device, and all it has. What the pool keeps for later allocations is not free. */
+  get memory(): { free: number; total: number } {
+    const total = new OutParameter();
+    const code = this.libraries.driver.cuMemGetInfo_v2(this.out.buffer, total.buffer);
+    this.check("cuMemGetInfo_v2", code);
+    return { free: this.out.size, total: total.size };
+  }
+
+  /** Gives memory that nothing uses back to the system; blocks the thread until all queued work is done. */
+  trimMemory(): void {
+    this.refuseInCapture("trim memory");
+    const { driver } = this.libraries;
+    this.check("cuCtxSynchronize", driver.cuCtxSynchronize());
+    this.check("cuMemPoolTrimTo", driver.cuMemPoolTrimTo(this.#pool, 0));
+  }
+
   /** Bytes allocated and not freed. */
   get liveBytes(): number {
-    return this.#liveBytes;
+    return this.allocations.liveBytes;
   }
 
   /** The largest value `liveBytes` ever had. */
   get peakBytes(): number {
-    return this.#peakBytes;
+    return this.allocations.peakBytes;
+  }
+
+  /** What holds memory, by label, the largest first. */
+  get holders(): Readonly<Holder>[] {
+    return this.allocations.holders;
+  }
+
+  /**
+   * Labels what `body` allocates, so that an error for lack of memory can tell what holds it. The innermost
+   * label counts. `body` must not be asynchronous.
+   */
+  withLabel<T>(label: string, body: () => T): T {
+    const before = this.#label;
+    this.#label = label;
+    try {
+      return refuseAsync("withLabel", body());
+    } finally {
+      this.#label = before;
+    }
   }
 
   /** Number of kernels launched. */
@@ -193,35 +305,29 @@ export class Device {
     this.#launches++;
   }
 
-  /** Allocates `bytes` in the order of the stream; returns the device pointer. */
-  allocate(bytes: number): number {
-    const code = this.libraries.driver.cuMemAllocAsync(
-      this.#out.buffer,
-      BigInt(Math.max(bytes, 1)),
-      this.stream,
-    );
-    if (code !== 0) {
-      const context = `asked for ${bytes} bytes while ${this.#liveBytes} are in use`;
-      this.check("cuMemAllocAsync", code, context);
-    }
-    this.#liveBytes += bytes;
-    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
-    return this.#out.size;
+  /**
+   * Allocates `bytes` in the order of the stream; returns the device pointer.
+   *
+   * @param label what they are for; by default what {@linkcode withLabel} says
+   * @throws {OutOfMemoryError} if there is too little memory; the device stays usable
+   */
+  allocate(bytes: number, label: string = this.#label): number {
+    return this.allocations.allocate(bytes, label);
   }
 
-  /** Frees what {@linkcode allocate} gave, after the work queued so far. */
-  free(pointer: number, bytes: number): void {
-    this.check(
-      "cuMemFreeAsync",
-      this.libraries.driver.cuMemFreeAsync(BigInt(pointer), this.stream),
-    );
-    this.#liveBytes -= bytes;
+  /** Frees what {@linkcode allocate} gave, after the work queued so far on the stream it was given on. */
+  free(pointer: number): void {
+    this.allocations.free(pointer);
   }
 
-  /** Copies bytes to the device in the order of the stream; `data` may be reused at once. */
+  /**
+   * Copies bytes to the device in the order of the stream. `data` may be reused at once, unless it lies in
+   * {@linkcode PinnedMemory}: then it is read when the work queued before is done.
+   */
   upload(pointer: number, data: ArrayBufferView<ArrayBuffer>): void {
     if (data.byteLength === 0) return;
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (!isPinned(data)) this.refuseInCapture("upload from memory that is not page-locked");
+    const bytes = bytesOf(data);
     this.check(
       "cuMemcpyHtoDAsync_v2",
       this.libraries.driver.cuMemcpyHtoDAsync_v2(
@@ -233,10 +339,34 @@ export class Device {
     );
   }
 
+  /**
+   * Copies bytes from the device in the order of the stream into {@linkcode PinnedMemory}, where they are
+   * once an event recorded afterwards is reached.
+   */
+  queueDownload(data: ArrayBufferView<ArrayBuffer>, pointer: number): void {
+    if (data.byteLength === 0) return;
+    if (!isPinned(data)) {
+      throw new TypeError(
+        "Cannot queue a download into memory that is not page-locked: use PinnedMemory, or download()",
+      );
+    }
+    const bytes = bytesOf(data);
+    this.check(
+      "cuMemcpyDtoHAsync_v2",
+      this.libraries.driver.cuMemcpyDtoHAsync_v2(
+        bytes,
+        BigInt(pointer),
+        BigInt(bytes.length),
+        this.stream,
+      ),
+    );
+  }
+
   /** Copies bytes from the device as they are at this moment, whatever is queued. */
   read(data: ArrayBufferView<ArrayBuffer>, pointer: number): void {
     if (data.byteLength === 0) return;
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.refuseInCapture("read memory");
+    const bytes = bytesOf(data);
     this.check(
       "cuMemcpyDtoH_v2",
       this.libraries.driver.cuMemcpyDtoH_v2(bytes, BigInt(pointer), BigInt(bytes.length)),
@@ -281,43 +411,30 @@ export class Device {
     );
   }
 
-  /** Waits, blocking the thread, until all work queued so far is done. */
+  /** Waits, blocking the thread, until all work queued so far on the current stream is done. */
   synchronizeSync(): void {
-    this.check("cuStreamSynchronize", this.libraries.driver.cuStreamSynchronize(this.stream));
+    this.#current.synchronizeSync();
   }
 
-  /** Waits until all work queued so far is done, letting other tasks (and signals) through. */
+  /** The same, letting other tasks (and signals) through. */
   async synchronize(): Promise<void> {
-    await this.mark().reached();
+    await this.#current.synchronize();
   }
 
-  /**
-   * Marks this point of the stream. `reached()` waits until the work before it is done; it polls on this
-   * thread, since a call on another thread would have no current context.
-   */
-  mark(): { reached(): Promise<void> } {
-    const { driver } = this.libraries;
-    let event = this.#idleEvents.pop();
-    if (event === undefined) {
-      const DISABLE_TIMING = 2;
-      this.check("cuEventCreate", driver.cuEventCreate(this.#out.buffer, DISABLE_TIMING));
-      event = this.#out.handle;
-    }
-    this.check("cuEventRecord", driver.cuEventRecord(event, this.stream));
-    return {
-      reached: async () => {
-        const NOT_READY = 600;
-        for (let polls = 0; event !== undefined; polls++) {
-          const status = driver.cuEventQuery(event);
-          if (status !== NOT_READY) {
-            this.#idleEvents.push(event);
-            event = undefined;
-            this.check("cuEventQuery", status);
-          } else {
-            await new Promise((resolve) => setTimeout(resolve, polls < 4 ? 0 : 1));
-          }
-        }
-      },
-    };
+  /** Marks this point of the current stream: an event to wait for. */
+  mark(): Event {
+    return this.#current.record();
   }
+}
+
+function bytesOf(data: ArrayBufferView<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+function refuseAsync<T>(name: string, result: T): T {
+  if (!(result instanceof Promise)) return result;
+  result.catch(() => {}); // it may well fail outside; the error below says why
+  throw new TypeError(
+    `Cannot run an asynchronous function in ${name}: its body must be synchronous`,
+  );
 }

@@ -16,9 +16,9 @@ export interface GemmOperand {
   batchStride?: number;
 }
 
-/** C = alpha · A · B + beta · C, or with Bᵀ. */
+/** C = alpha · A · B + beta · C, or with Aᵀ or Bᵀ. */
 export interface Gemm {
-  /** [rows, inner] */
+  /** [rows, inner], or [inner, rows] with `transposeA`. */
   a: GemmOperand;
   /** [inner, columns], or [columns, inner] with `transposeB`. */
   b: GemmOperand;
@@ -32,6 +32,8 @@ export interface Gemm {
   inner: number;
   /** Number of products. @default {1} */
   batch?: number;
+  /** Whether A is stored transposed. @default {false} */
+  transposeA?: boolean;
   /** Whether B is stored transposed. @default {false} */
   transposeB?: boolean;
   /** @default {1} */
@@ -42,12 +44,18 @@ export interface Gemm {
   input: GemmType;
   /** Type of C. @default {"float32"} */
   output?: GemmType;
+  /**
+   * Whether float32 inputs may be rounded to TF32, 10 bits behind the leading one, where the device
+   * multiplies those much faster. The host never does. @default {false}
+   */
+  tf32?: boolean;
 }
 
 const CUBLAS_OP_N = 0;
 const CUBLAS_OP_T = 1;
 const CUDA_TYPES: Record<GemmType, number> = { float32: 0, bfloat16: 14 };
 const CUBLAS_COMPUTE_32F = 68;
+const CUBLAS_COMPUTE_32F_FAST_TF32 = 77;
 const CUBLAS_GEMM_DEFAULT = -1;
 
 const alphaBuffer = new Float32Array(new ArrayBuffer(4));
@@ -65,7 +73,7 @@ export function gemm(device: Device, product: Gemm): void {
   const code = device.libraries.cublas.cublasGemmStridedBatchedEx(
     device.blas,
     product.transposeB ? CUBLAS_OP_T : CUBLAS_OP_N,
-    CUBLAS_OP_N,
+    product.transposeA ? CUBLAS_OP_T : CUBLAS_OP_N,
     columns,
     rows,
     inner,
@@ -84,7 +92,7 @@ export function gemm(device: Device, product: Gemm): void {
     c.rowStride,
     BigInt(c.batchStride ?? 0),
     batch,
-    CUBLAS_COMPUTE_32F,
+    product.tf32 && input === "float32" ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
     CUBLAS_GEMM_DEFAULT,
   );
   if (code !== 0) {

@@ -8,6 +8,7 @@ import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
+import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
 import swiglu from "./kernels/swiglu.cu" with { type: "text" };
 
 const texts = {
@@ -18,6 +19,7 @@ const texts = {
   "norm.cu": norm,
   "rotary.cu": rotary,
   "statistics.cu": statistics,
+  "swap_axes.cu": swapAxes,
   "swiglu.cu": swiglu,
 };
 

@@ -13,6 +13,7 @@ import { Random } from "./self_test/random.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
 import { selfTests as statistics } from "./self_test/statistics.ts";
+import { selfTests as swapAxes } from "./self_test/swap_axes.ts";
 import { selfTests as swiglu } from "./self_test/swiglu.ts";
 
 /** Every self-test. */
@@ -24,6 +25,7 @@ export const selfTests: SelfTest[] = [
   ...norm,
   ...rotary,
   ...statistics,
+  ...swapAxes,
   ...swiglu,
   ...gemm,
 ];

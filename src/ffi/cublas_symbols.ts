@@ -7,6 +7,7 @@ export const cublasSymbols = {
   cublasCreate_v2: { parameters: [POINTER], result: STATUS },
   cublasDestroy_v2: { parameters: [HANDLE], result: STATUS },
   cublasGetVersion_v2: { parameters: [HANDLE, POINTER], result: STATUS },
+  cublasGetStatusName: { parameters: [INT], result: C_STRING },
   cublasGetStatusString: { parameters: [INT], result: C_STRING },
   cublasSetStream_v2: { parameters: [HANDLE, HANDLE], result: STATUS },
   cublasGemmStridedBatchedEx: {

@@ -3,6 +3,7 @@
 
 import { OutParameter } from "./c_memory.ts";
 import { cublasSymbols } from "./cublas_symbols.ts";
+import { cudnnSymbols } from "./cudnn_symbols.ts";
 import { driverSymbols } from "./driver_symbols.ts";
 import { nvrtcSymbols } from "./nvrtc_symbols.ts";
 
@@ -22,6 +23,8 @@ export type Driver = Functions<typeof driverSymbols>;
 export type Nvrtc = Functions<typeof nvrtcSymbols>;
 /** cuBLAS's functions. */
 export type Cublas = Functions<typeof cublasSymbols>;
+/** cuDNN's functions. */
+export type Cudnn = Functions<typeof cudnnSymbols>;
 
 /** The opened libraries of one kind of device. */
 export interface Libraries {
@@ -37,12 +40,14 @@ export interface Libraries {
   readonly nvrtc: Nvrtc;
   /** Matrix products. */
   readonly cublas: Cublas;
+  /** cuDNN, opened at the first call; throws a {@linkcode LibraryError} where it is not installed. */
+  readonly cudnn: () => Cudnn;
 }
 
 const CUDA_MAJORS = [13, 12, 11];
 
-function versioned(name: string): string[] {
-  return [...CUDA_MAJORS.map((major) => `${name}.${major}`), name]
+function versioned(name: string, majors: number[] = CUDA_MAJORS): string[] {
+  return [...majors.map((major) => `${name}.${major}`), name]
     .flatMap((file) => [file, `/usr/local/cuda/lib64/${file}`]);
 }
 
@@ -104,6 +109,7 @@ export function openNvidia(): Libraries {
   }
   const nvrtc = open("nvrtc", nvrtcSymbols);
   const cublas = open("cublas", cublasSymbols);
+  let cudnn: Cudnn | undefined;
   const major = new OutParameter();
   const minor = new OutParameter();
   nvrtc.symbols.nvrtcVersion(major.buffer, minor.buffer);
@@ -114,5 +120,7 @@ export function openNvidia(): Libraries {
     driver: driver.symbols,
     nvrtc: nvrtc.symbols,
     cublas: cublas.symbols,
+    cudnn: () =>
+      cudnn ??= openLibrary("cuDNN", versioned("libcudnn.so", [9, 8]), cudnnSymbols).symbols,
   };
 }

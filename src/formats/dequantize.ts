@@ -1,6 +1,7 @@
 // Brings the tensors of a GGUF file onto the device: their blocks as bytes, then as numbers by a kernel.
 
 import type { Device } from "../cuda/device.ts";
+import type { GemmType } from "../cuda/gemm.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { BlockType, GgufFile, GgufTensor } from "./gguf.ts";
 
@@ -21,7 +22,7 @@ export function uploadBlocks(
 }
 
 /**
- * The numbers that blocks stand for, in float32.
+ * The numbers that blocks stand for; in bfloat16, rounded to nearest even.
  *
  * @param blocks [rows, bytes of a row]
  * @param type their block type
@@ -32,7 +33,7 @@ export function uploadBlocks(
 export function dequantize(
   blocks: Tensor<"uint8", 2>,
   type: BlockType,
-  into: Tensor<"float32", 2>,
+  into: Tensor<GemmType, 2>,
   headDimension = 0,
 ): void {
   const [rows, columns] = into.shape;
@@ -42,7 +43,7 @@ export function dequantize(
         (headDimension ? ` with heads of ${headDimension} rows` : ""),
     );
   }
-  blocks.device.kernel(`dequantize_${type}_float32`)
+  blocks.device.kernel(`dequantize_${type}_${into.dtype}`)
     .overRows(rows, into.pointer, blocks.pointer, rows, columns, headDimension);
 }
 

@@ -12,6 +12,9 @@ import { onExit } from "./clean_up.ts";
 import abi from "./driver/abi.h" with { type: "text" };
 import blas from "./driver/blas.cpp" with { type: "text" };
 import device from "./driver/device.cpp" with { type: "text" };
+import dnn from "./driver/dnn.cpp" with { type: "text" };
+import event from "./driver/event.cpp" with { type: "text" };
+import graph from "./driver/graph.cpp" with { type: "text" };
 import host from "./driver/host.h" with { type: "text" };
 import kernel from "./driver/kernel.h" with { type: "text" };
 import kernelEntry from "./driver/kernel_entry.h" with { type: "text" };
@@ -28,12 +31,16 @@ const headers: Record<string, string> = {
 const units: Record<string, string> = {
   "blas.cpp": blas,
   "device.cpp": device,
+  "dnn.cpp": dnn,
+  "event.cpp": event,
+  "graph.cpp": graph,
   "memory.cpp": memory,
   "module.cpp": module,
   "nvrtc.cpp": nvrtc,
   "stream.cpp": stream,
 };
-const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisibility=hidden"];
+/** Flags that each unit is compiled with. */
+export const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisibility=hidden"];
 
 /** Thrown when the host driver cannot be built; the message says what is missing and how to get it. */
 export class HostBuildError extends Error {
@@ -122,9 +129,12 @@ function buildError(log: string): HostBuildError {
   return new HostBuildError(`Cannot build the host driver: the C++ compiler says\n${log.trim()}`);
 }
 
-async function build(compiler: string, path: string): Promise<void> {
-  const directory = await Deno.makeTempDir({ prefix: "outlierscope-build-" });
-  using _cleanUp = onExit(() => Deno.removeSync(directory, { recursive: true }));
+/**
+ * Writes the sources of a host driver that will call `compiler` to a directory.
+ *
+ * @returns the units to compile there
+ */
+export async function writeSources(directory: string, compiler: string): Promise<string[]> {
   const literal = (text: string) => `R"outlierscope(${text})outlierscope"`;
   const embedded = `static const char *const compiler = ${literal(compiler)};\n` +
     `static const char *const kernel_h = ${literal(kernel)};\n` +
@@ -133,6 +143,13 @@ async function build(compiler: string, path: string): Promise<void> {
   for (const [name, text] of Object.entries(files)) {
     await Deno.writeTextFile(`${directory}/${name}`, text);
   }
+  return Object.keys(units);
+}
+
+async function build(compiler: string, path: string): Promise<void> {
+  const directory = await Deno.makeTempDir({ prefix: "outlierscope-build-" });
+  using _cleanUp = onExit(() => Deno.removeSync(directory, { recursive: true }));
+  await writeSources(directory, compiler);
   const logs = await Promise.all(
     Object.keys(units).map((unit) =>
       run(compiler, [...FLAGS, "-c", `${directory}/${unit}`, "-o", `${directory}/${unit}.o`])

@@ -1,5 +1,6 @@
 // Where things made on the user's machine are kept: the built host driver, compiled kernels, models. What
-// is kept ends with its own hash, so that a damaged file counts as missing and is made again.
+// is kept ends with its own hash, so that a damaged file counts as missing and is made again. What has not
+// been used for longest goes when there is too much.
 
 import { createHash } from "node:crypto";
 
@@ -75,6 +76,7 @@ export function writeCached(path: string, content: Uint8Array): void {
   try {
     Deno.writeFileSync(temporary, bytes);
     Deno.renameSync(temporary, path);
+    pruneCache(path.slice(0, path.lastIndexOf("/")));
   } catch (error) {
     try {
       Deno.removeSync(temporary);
@@ -94,10 +96,58 @@ export function readCached(path: string): Uint8Array<ArrayBuffer> | null {
   }
   const content = bytes.subarray(0, Math.max(0, bytes.length - HASH_BYTES));
   const ending = bytes.subarray(content.length);
-  return ending.length === HASH_BYTES && hash(content).equals(ending) ? content : null;
+  if (ending.length !== HASH_BYTES || !hash(content).equals(ending)) return null;
+  touch(path);
+  return content;
 }
 
 const HASH_BYTES = 32;
+const HOUR = 3_600_000; // milliseconds
+/** Bytes that the compiled code in one directory of the cache may take: one holds drivers, one kernels. */
+const LIMIT = 256 * 2 ** 20;
+const COMPILED = /\.(so|bin)$/;
+const TEMPORARY = /\.(so|bin)\.\d+\.[-0-9a-f]{36}$/;
+
+/** Notes that a file was used, by the time at which it was last changed. */
+function touch(path: string): void {
+  try {
+    const now = new Date();
+    const { mtime } = Deno.statSync(path);
+    if (now.getTime() - (mtime?.getTime() ?? 0) > HOUR) Deno.utimeSync(path, now, now);
+  } catch { /* a cache that can only be read, or another process's pruning */ }
+}
+
+/**
+ * Removes compiled code from a directory of the cache until it takes no more than `limit` bytes: what has
+ * not been used for longest first, and nothing that was used within the hour. Also removes what a process
+ * that was killed left half-written. Other files stay.
+ */
+export function pruneCache(directory: string, limit: number = LIMIT): void {
+  const files: { path: string; size: number; used: number }[] = [];
+  const remove = (path: string) => {
+    try {
+      Deno.removeSync(path);
+    } catch { /* another process was faster */ }
+  };
+  const now = Date.now();
+  for (const { name } of Deno.readDirSync(directory)) {
+    const path = `${directory}/${name}`, temporary = TEMPORARY.test(name);
+    if (!temporary && !COMPILED.test(name)) continue;
+    try {
+      const { isFile, size, mtime } = Deno.lstatSync(path), used = mtime?.getTime() ?? 0;
+      if (!isFile) continue;
+      if (!temporary) files.push({ path, size, used });
+      else if (now - used > HOUR) remove(path);
+    } catch { /* gone meanwhile */ }
+  }
+  let total = files.reduce((sum, { size }) => sum + size, 0);
+  files.sort((a, b) => a.used - b.used);
+  for (const { path, size, used } of files) {
+    if (total <= limit || now - used <= HOUR) break;
+    remove(path);
+    total -= size;
+  }
+}
 
 function hash(content: Uint8Array) {
   return createHash("sha256").update(content).digest();

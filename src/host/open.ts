@@ -1,6 +1,7 @@
 // Opens the host driver as the set of libraries that the layers above work with.
 
 import { cublasSymbols } from "../ffi/cublas_symbols.ts";
+import { cudnnSymbols } from "../ffi/cudnn_symbols.ts";
 import { driverSymbols } from "../ffi/driver_symbols.ts";
 import { type Libraries, openLibrary } from "../ffi/libraries.ts";
 import { nvrtcSymbols } from "../ffi/nvrtc_symbols.ts";
@@ -10,9 +11,16 @@ import { buildHostDriver } from "./build.ts";
  * Opens the host driver, building it first where needed.
  *
  * @param onBuild called before a build starts, which takes some seconds
- * @returns the libraries, all three of them the host driver
+ * @returns the libraries, all of them the host driver
+ * @throws {RangeError} if `OUTLIERSCOPE_HOST_MEMORY`, the most memory it may use, is no number of bytes
  */
 export async function openHost(onBuild?: () => void): Promise<Libraries> {
+  const memory = Deno.env.get("OUTLIERSCOPE_HOST_MEMORY");
+  if (memory && !/^[1-9]\d*$/.test(memory)) {
+    throw new RangeError(
+      `Cannot use OUTLIERSCOPE_HOST_MEMORY="${memory}": it must be a number of bytes, or not set`,
+    );
+  }
   const { path, identity } = await buildHostDriver(onBuild);
   // OpenMP's threads by default wait for each other in a long busy loop, and so keep a core from the very
   // thread they wait for when other programs run: up to ten times slower. To sleep at once would cost a
@@ -20,8 +28,16 @@ export async function openHost(onBuild?: () => void): Promise<Libraries> {
   if (!Deno.env.get("OMP_WAIT_POLICY") && !Deno.env.get("GOMP_SPINCOUNT")) {
     Deno.env.set("GOMP_SPINCOUNT", "2000");
   }
-  const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols };
+  const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols, ...cudnnSymbols };
   const library = openLibrary("the host driver", [path], symbols).symbols;
   const paths = { driver: path, nvrtc: path, cublas: path };
-  return { kind: "host", identity, paths, driver: library, nvrtc: library, cublas: library };
+  return {
+    kind: "host",
+    identity,
+    paths,
+    driver: library,
+    nvrtc: library,
+    cublas: library,
+    cudnn: () => library,
+  };
 }

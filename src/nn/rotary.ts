@@ -1,6 +1,7 @@
 // Rotary positions: each pair of features (i, i + d/2) of a query or key turns by position · θ_i.
 
 import type { Device } from "../cuda/device.ts";
+import type { GemmType } from "../cuda/gemm.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Heads } from "./attention/softmax_attention.ts";
 
@@ -60,16 +61,17 @@ export function splitHeadsRotary(
   table: RotaryTable,
   heads: number,
   keyValueHeads: number,
-  dtype: "float32" | "bfloat16",
+  dtype: GemmType,
 ): Heads {
   const { device } = qkv;
   const [tokens, width] = qkv.shape;
   const d = width / (heads + 2 * keyValueHeads);
-  const q = Tensor.empty<"float32" | "bfloat16", 3>(device, dtype, [heads, tokens, d]);
-  const k = Tensor.empty<"float32" | "bfloat16", 3>(device, dtype, [keyValueHeads, tokens, d]);
-  const v = Tensor.empty<"float32" | "bfloat16", 3>(device, dtype, [keyValueHeads, tokens, d]);
+  const group = heads / keyValueHeads;
+  const q = Tensor.empty<GemmType, 4>(device, dtype, [keyValueHeads, tokens, group, d]);
+  const k = Tensor.empty<GemmType, 3>(device, dtype, [keyValueHeads, tokens, d]);
+  const v = Tensor.empty<GemmType, 3>(device, dtype, [keyValueHeads, tokens, d]);
   device.kernel(`split_heads_rotary_${dtype}`).overRows(
-    tokens * (heads + 2 * keyValueHeads),
+    tokens,
     q.pointer,
     k.pointer,
     v.pointer,

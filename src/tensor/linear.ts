@@ -1,25 +1,28 @@
 // The linear map y = x · Wᵀ, the product that models spend their time on.
 
-import { gemm } from "../cuda/gemm.ts";
+import { gemm, type GemmType } from "../cuda/gemm.ts";
 import { cast } from "./cast.ts";
 import { checkShape, Tensor } from "./tensor.ts";
 
 /** A weight matrix: float32, or bfloat16 for products with bfloat16 inputs and float32 sums. */
-export type Weight = Tensor<"float32", 2> | Tensor<"bfloat16", 2>;
+export type Weight = Tensor<GemmType, 2>;
 
-function checkWeight(operation: string, x: Tensor<"float32", 2>, weight: Weight): void {
+/** Rows that a weight of type `D` is applied to: of its type, or float32, which is rounded to it. */
+export type Rows<D extends GemmType = GemmType> = Tensor<"float32", 2> | Tensor<D, 2>;
+
+function checkWeight(operation: string, x: Rows, weight: Weight): void {
   checkShape(operation, "the weight", weight.shape, [weight.shape[0], x.shape[1]]);
+  if (x.dtype === "bfloat16" && weight.dtype === "float32") {
+    throw new TypeError(`Cannot compute ${operation}: the input is bfloat16, the weight float32`);
+  }
 }
 
-function product(
-  x: Tensor<"float32", 2>,
-  weight: Weight,
-  y: Tensor<"float32", 2>,
-  beta: number,
-): void {
+function product(x: Rows, weight: Weight, y: Tensor<"float32", 2>, beta: number): void {
   const [rows, inner] = x.shape;
   const [columns] = weight.shape;
-  using converted = weight.dtype === "bfloat16" ? cast(x, "bfloat16") : null;
+  using converted = x.dtype === "float32" && weight.dtype === "bfloat16"
+    ? cast(x as Tensor<"float32", 2>, "bfloat16")
+    : null;
   gemm(x.device, {
     a: { pointer: (converted ?? x).pointer, rowStride: inner },
     b: { pointer: weight.pointer, rowStride: inner },
@@ -40,7 +43,10 @@ function product(
  * @param weight [out, in]; if bfloat16, x is rounded to it for the product
  * @returns [T, out]
  */
-export function linear(x: Tensor<"float32", 2>, weight: Weight): Tensor<"float32", 2> {
+export function linear<D extends GemmType>(
+  x: Rows<NoInfer<D>>,
+  weight: Tensor<D, 2>,
+): Tensor<"float32", 2> {
   checkWeight("linear", x, weight);
   const y = Tensor.empty<"float32", 2>(x.device, "float32", [x.shape[0], weight.shape[0]]);
   product(x, weight, y, 0);
@@ -48,7 +54,11 @@ export function linear(x: Tensor<"float32", 2>, weight: Weight): Tensor<"float32
 }
 
 /** y += x · Wᵀ in place, as a residual connection adds a branch. Shapes as in {@linkcode linear}. */
-export function addLinear(y: Tensor<"float32", 2>, x: Tensor<"float32", 2>, weight: Weight): void {
+export function addLinear<D extends GemmType>(
+  y: Tensor<"float32", 2>,
+  x: Rows<NoInfer<D>>,
+  weight: Tensor<D, 2>,
+): void {
   checkWeight("addLinear", x, weight);
   checkShape("addLinear", "the sum", y.shape, [x.shape[0], weight.shape[0]]);
   product(x, weight, y, 1);

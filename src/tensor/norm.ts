@@ -8,17 +8,19 @@ import { checkShape, Tensor } from "./tensor.ts";
  * @param x [T, H]
  * @param gain g, [H]
  * @param epsilon ε
+ * @param dtype type of the result
  * @returns [T, H]
  */
-export function rmsNorm(
+export function rmsNorm<D extends "float32" | "bfloat16" = "float32">(
   x: Tensor<"float32", 2>,
   gain: Tensor<"float32", 1>,
   epsilon: number,
-): Tensor<"float32", 2> {
+  dtype: D = "float32" as D,
+): Tensor<D, 2> {
   const [rows, columns] = x.shape;
   checkShape("rmsNorm", "the gain", gain.shape, [columns]);
-  const y = Tensor.empty<"float32", 2>(x.device, "float32", x.shape);
-  x.device.kernel("rms_norm_float32")
+  const y = Tensor.empty<D, 2>(x.device, dtype, x.shape);
+  x.device.kernel(`rms_norm_${dtype}`)
     .overRows(rows, y.pointer, x.pointer, gain.pointer, rows, columns, epsilon);
   return y;
 }

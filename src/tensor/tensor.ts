@@ -11,10 +11,10 @@ export type Shape<R extends number> = readonly number[] & { readonly length: R }
 /** Memory shared by a tensor and its views; freed when the last of them is. */
 class Storage {
   references = 0;
-  constructor(readonly device: Device, readonly pointer: number, readonly bytes: number) {}
+  constructor(readonly device: Device, readonly pointer: number) {}
 
   release(): void {
-    if (--this.references === 0) this.device.free(this.pointer, this.bytes);
+    if (--this.references === 0) this.device.free(this.pointer);
   }
 }
 
@@ -59,7 +59,7 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
       );
     }
     const bytes = elements(shape) * BYTES_PER_ELEMENT[dtype];
-    return new Tensor(dtype, shape, new Storage(device, device.allocate(bytes), bytes), 0);
+    return new Tensor(dtype, shape, new Storage(device, device.allocate(bytes)), 0);
   }
 
   /** A tensor whose bytes are all zero. */

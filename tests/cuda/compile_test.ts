@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { compileCached } from "../../src/cuda/compile.ts";
-import { CudaError } from "../../src/cuda/errors.ts";
+import { CompileError } from "../../src/cuda/errors.ts";
 import { inDirectory } from "../subprocess.ts";
 import { openDevice } from "./kernels/bench.ts";
 
@@ -44,9 +44,13 @@ Deno.test("a source is compiled once, and again with another text, name or compi
   }));
 
 Deno.test("the error has the compiler's words, and the failure is not cached", async () => {
-  const bad = { name: "compile_bad.cu", text: "\n\nvoid f() { missing(); }" };
+  const bad = { name: "compile_bad.cu", text: "\n\n__device__ void f() { missing(); }" };
   for (let i = 0; i < 2; i++) {
-    const error = await assertRejects(() => compileCached(libraries, bad, architecture), CudaError);
+    const error = await assertRejects(
+      () => compileCached(libraries, bad, architecture),
+      CompileError,
+    );
+    assertEquals([error.file, error.line], ["compile_bad.cu", 3]);
     assertMatch(error.message, /NVRTC_ERROR_COMPILATION while compiling compile_bad\.cu:\n/);
     assertMatch(error.message, /compile_bad\.cu[:(]3[^]*missing/);
   }

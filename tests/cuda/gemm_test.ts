@@ -24,6 +24,34 @@ for (
   });
 }
 
+kernelTest("products of any shape, type and layout equal the sums", (device, random) => {
+  const types = [["float32", "float32"], ["bfloat16", "float32"], [
+    "bfloat16",
+    "bfloat16",
+  ]] as const;
+  const coin = () => random.below(2) === 1;
+  for (let i = 0; i < 60; i++) {
+    // Sizes of all magnitudes, most of them odd to whatever a product is cut into.
+    const [rows, columns, inner] = [0, 0, 0].map(() =>
+      1 + random.below(2 ** (1 + random.below(8)))
+    );
+    const [input, output] = types[random.below(types.length)];
+    checkProduct(device, random, input, output, {
+      rows,
+      columns,
+      inner,
+      transposeA: coin(),
+      transposeB: coin(),
+      tf32: coin(),
+      shareA: coin(),
+      batch: 1 + random.below(4),
+      gap: random.below(4),
+      alpha: [1, -0.5, 3][random.below(3)],
+      beta: [0, 1, -0.25][random.below(3)],
+    });
+  }
+});
+
 kernelTest("a refused product names its shape", (device) => {
   const x = given(device, "float32", new Float32Array(4));
   const operand = { pointer: x.pointer, rowStride: 1 };

@@ -1,7 +1,12 @@
 // Where the cache is, and that its files appear whole or not at all.
 
-import { assertEquals, assertThrows } from "@std/assert";
-import { cacheDirectory, readCached, writeCached } from "../../src/host/cache_directory.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  cacheDirectory,
+  pruneCache,
+  readCached,
+  writeCached,
+} from "../../src/host/cache_directory.ts";
 import { inDirectory, runProgram } from "../subprocess.ts";
 
 Deno.test("the cache is where the variables say, in their order", () => {
@@ -73,5 +78,56 @@ Deno.test("a file that cannot be written leaves nothing, and names the variable"
       "OUTLIERSCOPE_CACHE",
     );
     assertEquals([...Deno.readDirSync(directory)].map(({ name }) => name), ["taken"]);
+  });
+});
+
+const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+const names = (directory: string) =>
+  [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+
+Deno.test("what was not used for longest goes when there is too much", async () => {
+  await inDirectory((directory) => {
+    // 1000 bytes each with their hash; b was written before a, and is then read.
+    const written = { "a.bin": 30, "b.so": 40, "c.bin": 20, "d.bin": 10, "new.bin": 0.5 };
+    for (const [name, hours] of Object.entries(written)) {
+      writeCached(`${directory}/${name}`, new Uint8Array(968));
+      Deno.utimeSync(`${directory}/${name}`, hoursAgo(hours), hoursAgo(hours));
+    }
+    Deno.writeFileSync(`${directory}/setup.log`, new Uint8Array(5000));
+    Deno.mkdirSync(`${directory}/models.bin`);
+    assert(readCached(`${directory}/b.so`));
+    pruneCache(directory, 5000);
+    assertEquals(names(directory).length, 7, "all fits");
+    pruneCache(directory, 3500);
+    assertEquals(names(directory), ["b.so", "d.bin", "models.bin", "new.bin", "setup.log"]);
+    pruneCache(directory, 0);
+    assertEquals(names(directory), ["b.so", "models.bin", "new.bin", "setup.log"], "used just now");
+    return Promise.resolve();
+  });
+});
+
+Deno.test("what a killed process left half-written is removed, later", async () => {
+  await inDirectory((directory) => {
+    const path = (age: string) => `${directory}/x.bin.${age.length}.${crypto.randomUUID()}`;
+    const [old, young] = [path("old"), path("young")];
+    for (const file of [old, young]) Deno.writeTextFileSync(file, "half");
+    Deno.utimeSync(old, hoursAgo(2), hoursAgo(2));
+    writeCached(`${directory}/y.bin`, new Uint8Array(1));
+    assertEquals(names(directory), [young.slice(directory.length + 1), "y.bin"].sort());
+    return Promise.resolve();
+  });
+});
+
+Deno.test("a cache that can only be read is read", async () => {
+  await inDirectory(async (directory) => {
+    const path = `${directory}/x.bin`;
+    writeCached(path, Uint8Array.of(5));
+    Deno.utimeSync(path, hoursAgo(2), hoursAgo(2));
+    const { stdout, stderr } = await runProgram(
+      `import { readCached } from "src/host/cache_directory.ts";
+       console.log(readCached(${JSON.stringify(path)})[0]);`,
+      { flags: ["--allow-read"] },
+    );
+    assertEquals([stdout, stderr], ["5", ""]);
   });
 });

@@ -1,7 +1,23 @@
 // A process may exit while products and kernels are queued: it ends at once, with its own status.
 
 import { assert, assertEquals } from "@std/assert";
+import { runProgram } from "../subprocess.ts";
 import { configPath, root, toFileUrl } from "../../tools/project.ts";
+
+Deno.test("a process ends where one stream waits for another that is cut off", async () => {
+  const { code, stdout, stderr } = await runProgram(`
+    import { Device } from "src/cuda/device.ts";
+    import { Stream } from "src/cuda/stream.ts";
+    const device = await Device.open(), side = new Stream(device);
+    const pointer = device.allocate(2 ** 26);
+    for (let i = 0; i < 1000; i++) device.fill(pointer, i % 256, 2 ** 26); // seconds of work
+    side.wait(device.mark());
+    device.withStream(side, () => device.fill(pointer, 1, 1));
+    const begun = performance.now();
+    addEventListener("unload", () => console.log(performance.now() - begun < 5000));
+    Deno.exit(3);`);
+  assertEquals([code, stdout, stderr], [3, "true", ""]);
+});
 
 Deno.test("a process that exits with work queued ends at once, with its own status", async () => {
   // Each product has a shape of its own, so that oneDNN is at work on new primitives when exit comes.

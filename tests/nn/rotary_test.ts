@@ -3,6 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { Tensor } from "../../mod.ts";
 import { RotaryTable, splitHeadsRotary } from "../../src/nn/rotary.ts";
+import { swapAxes } from "../../src/tensor/swap_axes.ts";
 import { assertClose, bfloat16Bits, device, deviceTest, normal } from "../tensor/on_device.ts";
 
 /** Angles are products in float32, as in the models' training: up to T · 2⁻²⁴ off. */
@@ -47,18 +48,19 @@ for (const [T, heads, kv, d] of [[1, 1, 1, 2], [13, 4, 2, 8], [40, 9, 3, 64]] as
     using qs = q;
     using ks = k;
     using vs = v;
-    assertEquals([[...q.shape], [...k.shape], [...v.shape]], [[heads, T, d], [kv, T, d], [
-      kv,
-      T,
-      d,
-    ]]);
-    const actual = [qs, ks, vs].map((part) => Float32Array.from(part.dataSync()));
+    assertEquals([...q.shape], [kv, T, heads / kv, d]);
+    assertEquals([[...k.shape], [...v.shape]], [[kv, T, d], [kv, T, d]]);
+    using byHead = swapAxes(qs, "float32"); // kv g T d
+    const actual = [byHead, ks, vs].map((part) => Float32Array.from(part.dataSync()));
     assertClose(actual[0], expected(0, heads, true), 2e-7, "queries");
     assertClose(actual[1], expected(heads, kv, true), 2e-7, "keys");
     assertClose(actual[2], expected(heads + kv, kv, false), 0, "values");
 
     const half = splitHeadsRotary(qkv, table, heads, kv, "bfloat16");
-    for (const [i, part] of [half.q, half.k, half.v].entries()) {
+    using _halfQueries = half.q;
+    using halfByHead = swapAxes(half.q, "float32");
+    assertEquals([...await halfByHead.data()].map(bfloat16Bits), [...actual[0]].map(bfloat16Bits));
+    for (const [i, part] of [[1, half.k], [2, half.v]] as const) {
       using rounded = part;
       assertEquals([...await rounded.data()], [...actual[i]].map(bfloat16Bits), "in bfloat16");
     }

@@ -91,7 +91,10 @@ const promises: Record<string, () => void> = {
     addLinear(vector, matrix, matrix);
   },
   "rmsNorm takes a matrix and a vector": () => {
-    same<ReturnType<typeof rmsNorm>, Tensor<"float32", 2>>();
+    const normed = rmsNorm(matrix, vector, 1e-5),
+      rounded = rmsNorm(matrix, vector, 1e-5, "bfloat16");
+    same<typeof normed, Tensor<"float32", 2>>();
+    same<typeof rounded, Tensor<"bfloat16", 2>>();
     // @ts-expect-error: the gain is a matrix
     rmsNorm(matrix, matrix, 1e-5);
     // @ts-expect-error: x is bfloat16
@@ -100,7 +103,9 @@ const promises: Record<string, () => void> = {
     rmsNorm(matrix, vector);
   },
   "swiglu takes a float32 matrix": () => {
-    same<ReturnType<typeof swiglu>, Tensor<"float32", 2>>();
+    const activated = swiglu(matrix), rounded = swiglu(matrix, "bfloat16");
+    same<typeof activated, Tensor<"float32", 2>>();
+    same<typeof rounded, Tensor<"bfloat16", 2>>();
     // @ts-expect-error: rank 3
     swiglu(cube);
     // @ts-expect-error: bfloat16

@@ -1,7 +1,7 @@
 // Tests how the test runner counts, since a runner that miscounts hides failures.
 
-import { assertEquals } from "@std/assert";
-import { count, withoutTests } from "../../tools/run_tests.ts";
+import { assert, assertEquals } from "@std/assert";
+import { count, select, withoutTests } from "../../tools/run_tests.ts";
 
 const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="deno test" tests="5" failures="1" errors="0" time="0.098">
@@ -28,4 +28,21 @@ Deno.test("withoutTests() finds files that ran no test", () => {
     "running 0 tests from ./tests/b_test.ts\nrunning 1 test from ./tests/c_test.ts\n";
   const files = ["tests/a_test.ts", "tests/b_test.ts", "tests/c_test.ts", "tests/d_test.ts"];
   assertEquals(withoutTests(output, files), ["tests/b_test.ts", "tests/d_test.ts"]);
+});
+
+Deno.test("select() takes nvidia as all that compares with NVIDIA's files, which nothing else runs", () => {
+  const { files, filter } = select(["nvidia"]);
+  assertEquals(filter, undefined);
+  assert(files.includes("tests/nvidia/headers_test.ts") && files.length > 2, files.join(", "));
+  assert(files.every((file) => file.startsWith("tests/nvidia/")), files.join(", "));
+  const everywhere = new Set([...select([]).files, ...select(["nvidia/"]).files]);
+  assertEquals(files.filter((file) => !everywhere.has(file)), ["tests/nvidia/libraries.ts"]);
+});
+
+Deno.test("select() takes parts of files' names, and else of tests' names", () => {
+  assertEquals(select(["./tests/tools/run_tests"]), {
+    files: ["tests/tools/run_tests_test.ts"],
+    filter: undefined,
+  });
+  assertEquals(select(["no file (is) named so"]).filter, "/no file \\(is\\) named so/");
 });

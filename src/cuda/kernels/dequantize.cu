@@ -63,8 +63,8 @@ struct Q8_0 {
 // h·d + 2i + s goes to row h·d + s·d/2 + i, Hugging Face's order. A column count that is no multiple of
 // 32 occurs only in the unquantized types, whose values stand alone.
 template <class Block, class T>
-__device__ void dequantize(T *y, const unsigned char *blocks, int rows, int columns,
-                           int head_dimension) {
+__device__ void dequantize(T *__restrict__ y, const unsigned char *__restrict__ blocks, int rows,
+                           int columns, int head_dimension) {
   constexpr int value_bytes = Block::BYTES / Block::VALUES;  // of the unquantized types
   for (int row = warp_id(); row < rows; row += warp_count()) {
     int target = row;
@@ -72,8 +72,8 @@ __device__ void dequantize(T *y, const unsigned char *blocks, int rows, int colu
       int inside = row % head_dimension;
       target = row - inside + inside % 2 * (head_dimension / 2) + inside / 2;
     }
-    T *to = y + static_cast<long long>(target) * columns;
-    const unsigned char *from =
+    T *__restrict__ to = y + static_cast<long long>(target) * columns;
+    const unsigned char *__restrict__ from =
         blocks + (columns % Block::VALUES == 0
                       ? static_cast<long long>(row) * (columns / Block::VALUES) * Block::BYTES
                       : static_cast<long long>(row) * columns * value_bytes);
@@ -114,5 +114,29 @@ extern "C" __global__ void dequantize_Q4_1_float32(float *y, const unsigned char
 }
 extern "C" __global__ void dequantize_Q8_0_float32(float *y, const unsigned char *blocks, int rows,
                                                    int columns, int head_dimension) {
+  dequantize<Q8_0>(y, blocks, rows, columns, head_dimension);
+}
+extern "C" __global__ void dequantize_F32_bfloat16(bfloat16 *y, const unsigned char *blocks,
+                                                   int rows, int columns, int head_dimension) {
+  dequantize<F32>(y, blocks, rows, columns, head_dimension);
+}
+extern "C" __global__ void dequantize_F16_bfloat16(bfloat16 *y, const unsigned char *blocks,
+                                                   int rows, int columns, int head_dimension) {
+  dequantize<F16>(y, blocks, rows, columns, head_dimension);
+}
+extern "C" __global__ void dequantize_BF16_bfloat16(bfloat16 *y, const unsigned char *blocks,
+                                                    int rows, int columns, int head_dimension) {
+  dequantize<BF16>(y, blocks, rows, columns, head_dimension);
+}
+extern "C" __global__ void dequantize_Q4_0_bfloat16(bfloat16 *y, const unsigned char *blocks,
+                                                    int rows, int columns, int head_dimension) {
+  dequantize<Q4_0>(y, blocks, rows, columns, head_dimension);
+}
+extern "C" __global__ void dequantize_Q4_1_bfloat16(bfloat16 *y, const unsigned char *blocks,
+                                                    int rows, int columns, int head_dimension) {
+  dequantize<Q4_1>(y, blocks, rows, columns, head_dimension);
+}
+extern "C" __global__ void dequantize_Q8_0_bfloat16(bfloat16 *y, const unsigned char *blocks,
+                                                    int rows, int columns, int head_dimension) {
   dequantize<Q8_0>(y, blocks, rows, columns, head_dimension);
 }

@@ -85,6 +85,18 @@ __device__ __forceinline__ bfloat16 from_float<bfloat16>(float value) {
   return result;
 }
 
+// The same for a result of arithmetic that is not negative, or NaN: half of the work.
+template <class T>
+__device__ __forceinline__ T from_nonnegative(float value) { return from_float<T>(value); }
+template <>
+__device__ __forceinline__ bfloat16 from_nonnegative<bfloat16>(float value) {
+  unsigned bits = __float_as_uint(value);
+  bits = bits < 0x7fc00000u ? bits : 0x7fc00000u;  // NaN, which arithmetic makes quiet
+  bfloat16 result;
+  result.bits = static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+  return result;
+}
+
 // NVRTC has no <cmath>, and so no INFINITY.
 __device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
 
@@ -92,15 +104,6 @@ __device__ __forceinline__ float absolute(float value) {
   return __uint_as_float(__float_as_uint(value) & 0x7fffffffu);
 }
 
-// An integer that orders as the float does (NaN above infinity, or below -infinity by its sign): maxima of integers vectorize, those of
-// floats do not as long as NaN counts.
-__device__ __forceinline__ int ordered(float value) {
-  int bits = static_cast<int>(__float_as_uint(value));
-  return bits ^ ((bits >> 31) & 0x7fffffff);
-}
-__device__ __forceinline__ float from_ordered(int order) {
-  return __uint_as_float(static_cast<unsigned>(order ^ ((order >> 31) & 0x7fffffff)));
-}
 // The bits of |x|, which order as its values do.
 __device__ __forceinline__ unsigned magnitude(float value) {
   return __float_as_uint(value) & 0x7fffffffu;
@@ -130,4 +133,39 @@ __device__ __forceinline__ float fast_exp(float x) {
   bits = bits > 0x7f800000 ? 0x7f800000 : bits;
   float result = __uint_as_float(static_cast<unsigned>(bits)) * (n < 0 ? 5.42101086e-20f : 1.0f);
   return x != x ? x : result;
+}
+
+// 2^x for x <= 0, within 2 ulp down to 2^-126, less than that below, 0 from x = -127 on; keeps NaN. Half of
+// fast_exp's work, for loops that take one exponential after the other: x = n + r, a polynomial in r
+// (least squares of its relative error at Chebyshev's nodes) and n added to the bits of its exponent.
+__device__ __forceinline__ float exp2_nonpositive(float x) {
+  x = x < -127.0f ? -127.0f : x;
+  float n = rintf(x);
+  float r = x - n;
+  float p = 1.53533620e-4f;
+  p = p * r + 1.33988750e-3f;
+  p = p * r + 9.61843692e-3f;
+  p = p * r + 5.55033237e-2f;
+  p = p * r + 2.40226477e-1f;
+  p = p * r + 6.93147182e-1f;
+  p = p * r + 1.0f;
+  unsigned exponent = static_cast<unsigned>(static_cast<int>(n)) << 23;
+  return __uint_as_float(__float_as_uint(p) + exponent);
+}
+
+// The largest of `count` floats that a warp walks, NaN left out; -infinity if there is none. On the host
+// as many maxima at a time as a loop without a carried dependency needs.
+__device__ __forceinline__ float row_max(const float *from, int count) {
+  constexpr int AT_ONCE = WARP == 1 ? 64 : 1;
+  float partial[AT_ONCE];
+  for (int t = 0; t < AT_ONCE; t++) partial[t] = -infinity();
+  int j = lane();
+  for (; j + AT_ONCE <= count; j += WARP * AT_ONCE) {
+    for (int t = 0; t < AT_ONCE; t++) partial[t] = from[j + t] > partial[t] ? from[j + t] : partial[t];
+  }
+  if (WARP == 1) {
+    for (; j < count; j++) partial[0] = from[j] > partial[0] ? from[j] : partial[0];
+  }
+  for (int t = 1; t < AT_ONCE; t++) partial[0] = partial[t] > partial[0] ? partial[t] : partial[0];
+  return warp_max(partial[0]);
 }

@@ -7,7 +7,7 @@ import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
 import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
 
-/** One launch: `stride` ≥ `keys` elements lie between rows. */
+/** One launch for the heads that share a key-value head: `stride` ≥ `keys` elements lie between rows. */
 export interface Scores {
   heads: number;
   queries: number;
@@ -19,7 +19,7 @@ export interface Scores {
 /** Type of the probabilities. */
 export type FloatType = "float32" | "bfloat16";
 
-/** Launches the softmax of scores [heads, queries, stride]. */
+/** Launches the softmax of scores [queries, heads, stride]. */
 export function softmax(
   device: Device,
   scores: Float32Array,
@@ -33,8 +33,8 @@ export function softmax(
     heads * queries,
     to.pointer,
     from.pointer,
+    heads * queries,
     heads,
-    queries,
     first,
     keys,
     stride,
@@ -59,7 +59,7 @@ export function checkSoftmax(
   const expected = new Float64Array(scores.length).fill(NaN); // what lies beyond `keys` stays poisoned
   let largest = 0;
   for (let row = 0; row < heads * queries; row++) {
-    const visible = Math.min(keys, first + row % queries + 1);
+    const visible = Math.min(keys, first + Math.floor(row / heads) + 1);
     const seen = [...scores.subarray(row * stride, row * stride + visible)];
     const top = Math.max(...seen);
     const parts = seen.map((score) => Math.exp((score - top) * scale));
@@ -102,7 +102,7 @@ export function checkSums(
   for (let head = 0; head < heads; head++) {
     for (let query = 0; query < queries; query++) {
       for (let key = 0; key < keys; key++) {
-        expected[head * sumsStride + key] += numbers[(head * queries + query) * stride + key];
+        expected[head * sumsStride + key] += numbers[(query * heads + head) * stride + key];
       }
     }
   }

@@ -1,11 +1,11 @@
 // GGUF's block types against a plain reading of their layout.
 
 import type { Device } from "../../cuda/device.ts";
-import { assertClose } from "./compare.ts";
+import { assertClose, bfloat16ToNumbers } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
-import { TOLERANCE } from "./tolerance.ts";
+import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
 
 /** A half-precision number by the definition of its fields. */
 export function half(bits: number): number {
@@ -75,11 +75,11 @@ export function checkBlocks(
   bytes: Uint8Array<ArrayBuffer>,
   rows: number,
   columns: number,
-  { headDimension = 0, prefix = "" } = {},
+  { headDimension = 0, dtype = "float32" as "float32" | "bfloat16", prefix = "" } = {},
 ): number {
   const blocks = given(device, "uint8", bytes);
-  const y = wanted(device, "float32", rows * columns);
-  device.kernel(`${prefix}dequantize_${type}_float32`)
+  const y = wanted(device, dtype, rows * columns);
+  device.kernel(`${prefix}dequantize_${type}_${dtype}`)
     .overRows(rows, y.pointer, blocks.pointer, rows, columns, headDimension);
   const view = new DataView(bytes.buffer);
   const expected = new Float64Array(rows * columns), sizes = new Float64Array(rows * columns);
@@ -96,16 +96,21 @@ export function checkBlocks(
     }
   }
   const tolerance = type.startsWith("Q") ? TOLERANCE.elementwise(2) : TOLERANCE.exact;
-  const what = `${type} [${rows}, ${columns}] with heads of ${headDimension}`;
-  return assertClose(y.take(), expected, tolerance, what, sizes);
+  const what = `${type} [${rows}, ${columns}] with heads of ${headDimension} as ${dtype}`;
+  const taken = y.take();
+  return dtype === "float32"
+    ? assertClose(taken, expected, tolerance, what, sizes)
+    : assertClose(bfloat16ToNumbers(taken), expected, thenBfloat16(tolerance), what, sizes);
 }
 
 /** Each kernel of dequantize.cu. */
-export const selfTests: SelfTest[] = (Object.keys(BYTES) as BlockType[]).map((type) => ({
-  kernels: [`dequantize_${type}_float32`],
-  run: (device, random) =>
-    Math.max(...[0, 4].map((headDimension) => {
-      const blocks = randomBlocks(random, type, 64 * 96);
-      return checkBlocks(device, type, blocks, 64, 96, { headDimension });
-    })),
-}));
+export const selfTests: SelfTest[] = (Object.keys(BYTES) as BlockType[]).flatMap((type) =>
+  (["float32", "bfloat16"] as const).map((dtype) => ({
+    kernels: [`dequantize_${type}_${dtype}`],
+    run: (device, random) =>
+      Math.max(...[0, 4].map((headDimension) => {
+        const blocks = randomBlocks(random, type, 64 * 96);
+        return checkBlocks(device, type, blocks, 64, 96, { headDimension, dtype });
+      })),
+  }))
+);

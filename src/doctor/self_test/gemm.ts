@@ -13,7 +13,9 @@ export interface Product {
   rows: number;
   columns: number;
   inner: number;
+  transposeA?: boolean;
   transposeB?: boolean;
+  tf32?: boolean;
   batch?: number;
   shareA?: boolean;
   gap?: number;
@@ -29,10 +31,15 @@ export function checkProduct(
   output: GemmType,
   of: Product,
 ): number {
-  const { rows, columns, inner, transposeB = false, batch = 1, gap = 0, beta = 0, alpha = 1 } = of;
-  const strides = { a: inner + gap, b: (transposeB ? inner : columns) + gap, c: columns + gap };
+  const { rows, columns, inner, transposeA = false, transposeB = false, tf32 = false } = of;
+  const { batch = 1, gap = 0, beta = 0, alpha = 1 } = of;
+  const strides = {
+    a: (transposeA ? rows : inner) + gap,
+    b: (transposeB ? inner : columns) + gap,
+    c: columns + gap,
+  };
   const sizes = {
-    a: rows * strides.a,
+    a: (transposeA ? inner : rows) * strides.a,
     b: (transposeB ? columns : inner) * strides.b,
     c: rows * strides.c,
   };
@@ -53,7 +60,9 @@ export function checkProduct(
     columns,
     inner,
     batch,
+    transposeA,
     transposeB,
+    tf32,
     alpha,
     beta,
     input,
@@ -65,7 +74,7 @@ export function checkProduct(
       for (let column = 0; column < columns; column++) {
         let sum = 0, scale = 0;
         for (let k = 0; k < inner; k++) {
-          const x = a.values[i * strideA + r * strides.a + k];
+          const x = a.values[i * strideA + (transposeA ? k * strides.a + r : r * strides.a + k)];
           const at = transposeB ? column * strides.b + k : k * strides.b + column;
           const product = x * b.values[i * sizes.b + at];
           sum += product;
@@ -80,7 +89,8 @@ export function checkProduct(
   }
   const taken = c.memory.take();
   const numbers = output === "float32" ? taken : bfloat16ToNumbers(taken);
-  const tolerance = TOLERANCE.product(inner);
+  const rounds = tf32 && input === "float32";
+  const tolerance = rounds ? TOLERANCE.tf32Product(inner) : TOLERANCE.product(inner);
   const what = `${input} → ${output} ${JSON.stringify(of)}`;
   const allowed = output === "float32" ? tolerance : thenBfloat16(tolerance);
   return assertClose(numbers, expected, allowed, what, scales);

@@ -1,11 +1,11 @@
 // Norms of rows against x / √(mean(x²) + ε) · g in float64.
 
 import type { Device } from "../../cuda/device.ts";
-import { assertClose } from "./compare.ts";
+import { assertClose, bfloat16ToNumbers } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
-import { TOLERANCE } from "./tolerance.ts";
+import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
 
 /** Launches the norm of rows as long as the gains. */
 export function normalize(
@@ -13,14 +13,16 @@ export function normalize(
   data: Float32Array,
   gains: Float32Array,
   epsilon: number,
+  dtype: "float32" | "bfloat16" = "float32",
   prefix = "",
 ): Float32Array {
   const columns = gains.length, rows = data.length / columns;
   const x = given(device, "float32", data), gain = given(device, "float32", gains);
-  const y = wanted(device, "float32", data.length);
-  device.kernel(`${prefix}rms_norm_float32`)
+  const y = wanted(device, dtype, data.length);
+  device.kernel(`${prefix}rms_norm_${dtype}`)
     .overRows(rows, y.pointer, x.pointer, gain.pointer, rows, columns, epsilon);
-  return y.take();
+  const taken = y.take();
+  return dtype === "float32" ? taken as Float32Array : bfloat16ToNumbers(taken);
 }
 
 /** Compares the norm of random rows with its formula. */
@@ -29,6 +31,7 @@ export function checkNorm(
   random: Random,
   rows: number,
   columns: number,
+  dtype: "float32" | "bfloat16" = "float32",
   prefix = "",
 ): number {
   const x = random.normals(rows * columns, 3), gains = random.normals(columns);
@@ -40,11 +43,14 @@ export function checkNorm(
     const norm = Math.sqrt(sum / columns + epsilon);
     for (let c = 0; c < columns; c++) expected[first + c] = x[first + c] / norm * gains[c];
   }
-  const actual = normalize(device, x, gains, epsilon, prefix);
-  return assertClose(actual, expected, TOLERANCE.sum(columns), `rms_norm [${rows}, ${columns}]`);
+  const actual = normalize(device, x, gains, epsilon, dtype, prefix);
+  const tolerance = TOLERANCE.sum(columns);
+  const allowed = dtype === "float32" ? tolerance : thenBfloat16(tolerance);
+  return assertClose(actual, expected, allowed, `rms_norm [${rows}, ${columns}] as ${dtype}`);
 }
 
 /** Each kernel of norm.cu. */
-export const selfTests: SelfTest[] = [
-  { kernels: ["rms_norm_float32"], run: (device, random) => checkNorm(device, random, 129, 577) },
-];
+export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).map((dtype) => ({
+  kernels: [`rms_norm_${dtype}`],
+  run: (device, random) => checkNorm(device, random, 129, 577, dtype),
+}));

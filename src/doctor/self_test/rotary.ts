@@ -18,7 +18,7 @@ export function checkHeads(
   dtype: "float32" | "bfloat16",
   prefix = "",
 ): number {
-  const all = heads + 2 * kvHeads, half = d / 2;
+  const all = heads + 2 * kvHeads, half = d / 2, group = heads / kvHeads;
   const qkv = random.normals(tokens * all * d);
   const angles = random.normals(tokens * half, 3);
   const cosines = angles.map(Math.cos), sines = angles.map(Math.sin);
@@ -26,7 +26,7 @@ export function checkHeads(
   const cosine = given(device, "float32", cosines), sine = given(device, "float32", sines);
   const outputs = [heads, kvHeads, kvHeads].map((n) => wanted(device, dtype, n * tokens * d));
   device.kernel(`${prefix}split_heads_rotary_${dtype}`).overRows(
-    tokens * all,
+    tokens,
     ...outputs.map((output) => output.pointer),
     x.pointer,
     cosine.pointer,
@@ -45,7 +45,9 @@ export function checkHeads(
     for (let h = 0; h < count; h++) {
       for (let t = 0; t < tokens; t++) {
         for (let i = 0; i < d; i++) {
-          const from = (t * all + first + h) * d, to = (h * tokens + t) * d + i;
+          const from = (t * all + first + h) * d;
+          const kv = Math.floor(h / group); // of a query; they stand by key-value head, then token
+          const to = i + d * (which === 0 ? (kv * tokens + t) * group + h % group : h * tokens + t);
           const pair = qkv[from + (i + half) % d], value = qkv[from + i];
           const cos = cosines[t * half + i % half], sin = sines[t * half + i % half];
           const turned = value * cos + (i < half ? -pair : pair) * sin;

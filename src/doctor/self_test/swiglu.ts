@@ -1,10 +1,10 @@
 // The gated activation against silu(gate) · up in float64.
 
 import type { Device } from "../../cuda/device.ts";
-import { assertClose } from "./compare.ts";
+import { assertClose, bfloat16ToNumbers } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { SelfTest } from "./self_test.ts";
-import { TOLERANCE } from "./tolerance.ts";
+import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
 
 /** Compares the activation of [rows, 2·columns] with its formula. */
 export function checkSwiglu(
@@ -12,24 +12,32 @@ export function checkSwiglu(
   gateUp: Float32Array,
   rows: number,
   columns: number,
+  dtype: "float32" | "bfloat16" = "float32",
   prefix = "",
 ): number {
   const x = given(device, "float32", gateUp);
-  const y = wanted(device, "float32", rows * columns);
-  device.kernel(`${prefix}swiglu`).overRows(rows, y.pointer, x.pointer, rows, columns);
-  const expected = new Float64Array(rows * columns);
+  const y = wanted(device, dtype, rows * columns);
+  device.kernel(`${prefix}swiglu_${dtype}`).overRows(rows, y.pointer, x.pointer, rows, columns);
+  const expected = new Float64Array(rows * columns), sizes = new Float64Array(rows * columns);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < columns; c++) {
       const gate = gateUp[2 * r * columns + c], up = gateUp[(2 * r + 1) * columns + c];
-      expected[r * columns + c] = gate / (1 + Math.exp(-gate)) * up;
+      const value = gate / (1 + Math.exp(-gate)) * up;
+      expected[r * columns + c] = value;
+      // The exponential's argument is rounded, which counts as often as it is large, up to where it is 0.
+      sizes[r * columns + c] = Math.abs(value) * (1 + Math.min(Math.abs(gate), 128) / 4);
     }
   }
-  // fast_exp's two places are four roundings; then a sum, a division and a product.
-  return assertClose(y.take(), expected, TOLERANCE.elementwise(8), `swiglu [${rows}, ${columns}]`);
+  // The exponential's two places are four roundings; then a sum, a division and two products.
+  const tolerance = TOLERANCE.elementwise(8);
+  const taken = y.take(), what = `swiglu [${rows}, ${columns}] as ${dtype}`;
+  return dtype === "float32"
+    ? assertClose(taken, expected, tolerance, what, sizes)
+    : assertClose(bfloat16ToNumbers(taken), expected, thenBfloat16(33 * tolerance), what);
 }
 
 /** Each kernel of swiglu.cu. */
-export const selfTests: SelfTest[] = [{
-  kernels: ["swiglu"],
-  run: (device, random) => checkSwiglu(device, random.normals(2 * 33 * 577, 4), 33, 577),
-}];
+export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).map((dtype) => ({
+  kernels: [`swiglu_${dtype}`],
+  run: (device, random) => checkSwiglu(device, random.normals(2 * 33 * 577, 4), 33, 577, dtype),
+}));

@@ -38,6 +38,9 @@ export const TOLERANCE = {
   /** A matrix product of float32 or bfloat16 inputs with float32 sums, relative to Σ|a·b|. */
   product: (inner: number): number => (8 + 2 * Math.sqrt(inner)) * FLOAT32,
 
+  /** The same of float32 inputs that are cut to TF32, 10 bits behind the leading one. */
+  tf32Product: (inner: number): number => 2 * 2 ** -10 + TOLERANCE.product(inner),
+
   /** A mean of `terms` that are summed in float32 by chunks of 1024 and then in float64. */
   chunkedMean: (terms: number): number => (8 + 2 * Math.sqrt(Math.min(terms, 1024))) * FLOAT32,
 };

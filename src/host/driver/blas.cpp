@@ -158,6 +158,21 @@ EXPORT cublasStatus_t cublasGetVersion_v2(cublasHandle_t, int *version) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
+EXPORT const char *cublasGetStatusName(cublasStatus_t status) {
+  switch (status) {
+    case CUBLAS_STATUS_SUCCESS:
+      return "CUBLAS_STATUS_SUCCESS";
+    case CUBLAS_STATUS_NOT_INITIALIZED:
+      return "CUBLAS_STATUS_NOT_INITIALIZED";
+    case CUBLAS_STATUS_INVALID_VALUE:
+      return "CUBLAS_STATUS_INVALID_VALUE";
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+      return "CUBLAS_STATUS_NOT_SUPPORTED";
+    default:
+      return "CUBLAS_STATUS_EXECUTION_FAILED";
+  }
+}
+
 EXPORT const char *cublasGetStatusString(cublasStatus_t status) {
   switch (status) {
     case CUBLAS_STATUS_SUCCESS:
@@ -203,7 +218,10 @@ EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
   }
   bool types_known = a_type == b_type && (a_type == CUDA_R_32F || a_type == CUDA_R_16BF) &&
                      (c_type == CUDA_R_32F || c_type == CUDA_R_16BF);
-  if (!types_known || compute != CUBLAS_COMPUTE_32F || a_operation > 1 || b_operation > 1) {
+  // TF32 is leave to round float32 inputs, which is not taken here.
+  bool compute_known = compute == CUBLAS_COMPUTE_32F ||
+                       (compute == CUBLAS_COMPUTE_32F_FAST_TF32 && a_type == CUDA_R_32F);
+  if (!types_known || !compute_known || a_operation > 1 || b_operation > 1) {
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   if (m == 0 || n == 0 || batch == 0) return CUBLAS_STATUS_SUCCESS;
@@ -246,11 +264,11 @@ EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
   auto address = [](const void *pointer) {
     return static_cast<char *>(const_cast<void *>(pointer));
   };
-  stream->enqueue([=] {
+  CUresult queued = stream->enqueue([=] {
     if (product.inner == 0) scale(product, matrices, address(c));
     else execute(product, matrices, address(b), address(a), address(c));
   });
-  return CUBLAS_STATUS_SUCCESS;
+  return queued ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
 }
 
 EXPORT cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t a_operation,

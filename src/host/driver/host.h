@@ -1,4 +1,5 @@
-// What the parts of the host driver share: streams as queues of work, and the table of allocations.
+// What the parts of the host driver share: streams as queues of work, captures, and the table of
+// allocations.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -13,26 +14,56 @@
 
 namespace host {
 
-// Work runs in order on one thread of the stream's own; kernels and oneDNN spread over the cores from
-// there with OpenMP, so that both share one set of threads.
+using Work = std::function<void()>;
+using Clock = std::chrono::steady_clock;
+
+// Work runs in order on one thread of the stream's own; kernels and oneDNN spread over the stream's cores
+// from there with OpenMP.
 class Stream {
  public:
-  Stream();
+  explicit Stream(int cores);
   ~Stream();  // waits for the queue to drain
-  void enqueue(std::function<void()> work);
+  // Queues work, or records it while the stream captures.
+  CUresult enqueue(Work work);
+  // Queues work even while the stream captures.
+  void queue(Work work);
   void synchronize();
   bool idle();
-  // Forgets what has not begun, and waits for what runs; false if that is not done at the time limit.
-  bool stop(std::chrono::steady_clock::time_point limit);
+  // Forgets what has not begun.
+  void stop();
+  // Waits for what runs; false if that is not done at the time limit.
+  bool stopped(Clock::time_point limit);
+  bool stopping() const { return stopping_; }
+
+  std::atomic<bool> capturing{false};
 
  private:
   void run();
   std::mutex mutex_;
   std::condition_variable wake_, drained_;
-  std::vector<std::function<void()>> queue_, running_;
-  bool busy_ = false, waiting_ = false, stopped_ = false;
+  std::vector<Work> queue_, running_;
   std::atomic<bool> stopping_{false}, ready_{false};
+  bool busy_ = false, waiting_ = false, stopped_ = false;
   std::thread thread_;
+};
+
+// A point in a stream's work: waiting for an event means the latest, so each recording makes its own.
+// It counts as reached when the work that would reach it is forgotten, or those who wait would hang.
+class Point {
+ public:
+  void reach();
+  void wait();
+  bool reached();
+  Clock::time_point time();
+
+  // Work that reaches the point when it runs, or when it is destroyed.
+  static Work work(std::shared_ptr<Point> point);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool reached_ = false;
+  Clock::time_point time_;
 };
 
 // Resolves a handle; null is the default stream. Returns null for a handle that is not a stream.
@@ -45,11 +76,37 @@ void stop_streams_on_exit();
 // Waits for every stream of the device.
 void synchronize_all();
 
+// Captures (graph.cpp). What is not allowed during a capture invalidates it.
+// Records work of a capturing stream.
+CUresult record(Stream *stream, Work work);
+// An error if the stream captures.
+CUresult refuse_capture(Stream *stream);
+// An error if any stream captures.
+CUresult refuse_any_capture();
+// An error if a capture forbids this thread the calls that may be unsafe during it.
+CUresult refuse_unsafe();
+// Where a capturing stream is in its capture; null for other streams.
+struct CapturedPoint;
+std::shared_ptr<const CapturedPoint> captured_point(Stream *stream);
+// Orders what a stream records behind a point of a capture, which the stream joins if it must.
+CUresult wait_captured(Stream *stream, const CapturedPoint &point);
+// A capture may not depend on work outside of it.
+CUresult refuse_outside_event(Stream *stream);
+// An event of a capture cannot be waited for by the host; that ends its capture.
+CUresult refuse_captured_event(const CapturedPoint &point);
+
 // CUDA_SUCCESS if the calling thread has a current context, else what the driver would answer.
 CUresult require_context();
 
 // CUDA_SUCCESS if [pointer, pointer + bytes) lies inside one live allocation.
 CUresult check_range(CUdeviceptr pointer, size_t bytes);
+// The most memory that allocations may take.
+size_t memory_limit();
+// Gives memory that was freed back to the system, where the pool is larger than it shall be: what was
+// freed on a stream whose work is done, or (null) on any, when all work is done.
+void release_unused(Stream *stream);
+// Lets all streams have what was freed on one that ended.
+void adopt_memory(Stream *ended);
 
 // A failure inside queued work: kept, and returned by every later call that synchronizes, as the
 // driver does with an error of a kernel.

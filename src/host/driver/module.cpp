@@ -148,12 +148,11 @@ EXPORT CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid
     if (pointer % entry->pointer_alignments[i]) return CUDA_ERROR_MISALIGNED_ADDRESS;
   }
   outlierscope_grid grid{grid_x, grid_y, grid_z, block_x, block_y, block_z};
-  stream->enqueue([entry, grid, blocks, arguments = std::move(arguments)] {
+  return stream->enqueue([entry, grid, blocks, arguments = std::move(arguments)] {
     auto count = static_cast<int64_t>(blocks);
 #pragma omp parallel for schedule(dynamic, 1) if (count > 1)
     for (int64_t block = 0; block < count; block++) {
       entry->run_block(arguments.data(), &grid, static_cast<uint64_t>(block));
     }
   });
-  return CUDA_SUCCESS;
 }

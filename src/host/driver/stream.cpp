@@ -1,10 +1,9 @@
-// Streams and events. A stream is a queue that one thread works through; calls that enqueue return at
-// once, so what reads results too early reads stale memory here as it would on a GPU.
+// Streams. A stream is a queue that one thread works through; calls that enqueue return at once, so what
+// reads results too early reads stale memory here as it would on a GPU.
+#include <omp.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -12,26 +11,10 @@
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-// One recording of an event. Waiting refers to the latest recording, so each gets its own.
-struct Recording {
-  std::mutex mutex;
-  std::condition_variable done;
-  bool complete = false;
-  Clock::time_point time;
-};
-
-struct Event {
-  std::shared_ptr<Recording> recording;  // null until first recorded
-  bool timed;
-};
-
-// Handles are checked against these tables, so that a stale one is an error and not a crash. They are
-// never destroyed: streams may still run while the process exits.
+// Handles are checked against this table, so that a stale one is an error and not a crash. It is never
+// destroyed: streams may still run while the process exits.
 std::mutex table_mutex;
 auto &streams = *new std::unordered_set<host::Stream *>;
-auto &events = *new std::unordered_map<CUevent, std::unique_ptr<Event>>;
 host::Stream *default_stream = nullptr;
 
 // Ends the streams when the process exits: what they have not begun is forgotten, what runs may finish
@@ -39,28 +22,19 @@ host::Stream *default_stream = nullptr;
 // what the work still uses.
 void stop_all(int status, void *) {
   std::lock_guard lock(table_mutex);
-  auto limit = Clock::now() + std::chrono::seconds(1);
+  auto limit = host::Clock::now() + std::chrono::seconds(1);
+  for (host::Stream *stream : streams) stream->stop();
   for (host::Stream *stream : streams) {
-    if (!stream->stop(limit)) _exit(status);
+    if (!stream->stopped(limit)) _exit(status);
   }
 }
 
-host::Stream *create_stream() {
+host::Stream *create_stream(int cores) {
   static std::once_flag once;
   std::call_once(once, host::stop_streams_on_exit);
-  auto *stream = new host::Stream;
+  auto *stream = new host::Stream(cores);
   streams.insert(stream);
   return stream;
-}
-
-Event *find_event(CUevent handle) {
-  auto found = events.find(handle);
-  return found == events.end() ? nullptr : found->second.get();
-}
-
-void wait_for(Recording &recording) {
-  std::unique_lock lock(recording.mutex);
-  recording.done.wait(lock, [&] { return recording.complete; });
 }
 
 }  // namespace
@@ -69,18 +43,24 @@ namespace host {
 
 void stop_streams() {
   std::lock_guard lock(table_mutex);
-  for (Stream *stream : streams) stream->stop(Clock::time_point::max());
+  for (Stream *stream : streams) stream->stop();
+  for (Stream *stream : streams) stream->stopped(Clock::time_point::max());
   streams.clear();  // their handles are invalid from here on
   default_stream = nullptr;
 }
 
 void stop_streams_on_exit() { on_exit(stop_all, nullptr); }
 
-Stream::Stream() : thread_([this] { run(); }) {}
+Stream::Stream(int cores)
+    : thread_([this, cores] {
+        if (cores == 1) omp_set_num_threads(1);
+        run();
+      }) {}
 
 Stream::~Stream() {
   synchronize();
-  stop(std::chrono::steady_clock::time_point::max());
+  stop();
+  stopped(Clock::time_point::max());
 }
 
 void Stream::run() {
@@ -116,10 +96,17 @@ void Stream::run() {
   drained_.notify_all();
 }
 
-void Stream::enqueue(std::function<void()> work) {
+CUresult Stream::enqueue(Work work) {
+  if (capturing) return record(this, std::move(work));
+  queue(std::move(work));
+  return CUDA_SUCCESS;
+}
+
+void Stream::queue(Work work) {
   bool wake;
   {
     std::lock_guard lock(mutex_);
+    if (stopping_) return;
     queue_.push_back(std::move(work));
     ready_ = true;
     wake = waiting_;
@@ -137,12 +124,18 @@ bool Stream::idle() {
   return queue_.empty() && !busy_;
 }
 
-bool Stream::stop(std::chrono::steady_clock::time_point limit) {
-  std::unique_lock lock(mutex_);
+void Stream::stop() {
+  std::vector<Work> forgotten;  // destroyed without the lock: other streams may wait for points in it
+  std::lock_guard lock(mutex_);
   stopping_ = true;
+  std::swap(forgotten, queue_);
   wake_.notify_one();
+}
+
+bool Stream::stopped(Clock::time_point limit) {
+  std::unique_lock lock(mutex_);
   auto stopped = [&] { return stopped_; };
-  if (limit == std::chrono::steady_clock::time_point::max()) {
+  if (limit == Clock::time_point::max()) {
     drained_.wait(lock, stopped);
   } else if (!drained_.wait_until(lock, limit, stopped)) {
     return false;
@@ -155,7 +148,7 @@ bool Stream::stop(std::chrono::steady_clock::time_point limit) {
 Stream *find_stream(CUstream handle) {
   std::lock_guard lock(table_mutex);
   if (!handle) {
-    if (!default_stream) default_stream = create_stream();
+    if (!default_stream) default_stream = create_stream(host::core_count());
     return default_stream;
   }
   auto *stream = reinterpret_cast<Stream *>(handle);
@@ -177,7 +170,9 @@ EXPORT CUresult cuStreamCreate(CUstream *handle, unsigned flags) {
   if (CUresult error = host::require_context()) return error;
   if (!handle || flags > 1) return CUDA_ERROR_INVALID_VALUE;
   std::lock_guard lock(table_mutex);
-  *handle = reinterpret_cast<CUstream>(create_stream());
+  // The first stream spreads its work over all cores. Who makes more wants them to run side by side: each
+  // of those has one core.
+  *handle = reinterpret_cast<CUstream>(create_stream(streams.empty() ? host::core_count() : 1));
   return CUDA_SUCCESS;
 }
 
@@ -185,10 +180,13 @@ EXPORT CUresult cuStreamDestroy_v2(CUstream handle) {
   if (CUresult error = host::require_context()) return error;
   host::Stream *stream = handle ? host::find_stream(handle) : nullptr;
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  if (CUresult error = host::refuse_capture(stream)) return error;
   {
     std::lock_guard lock(table_mutex);
     streams.erase(stream);
   }
+  stream->synchronize();
+  host::adopt_memory(stream);
   delete stream;
   return CUDA_SUCCESS;
 }
@@ -197,7 +195,10 @@ EXPORT CUresult cuStreamSynchronize(CUstream handle) {
   if (CUresult error = host::require_context()) return error;
   host::Stream *stream = host::find_stream(handle);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  if (CUresult error = host::refuse_capture(stream)) return error;
+  if (CUresult error = host::refuse_unsafe()) return error;
   stream->synchronize();
+  host::release_unused(stream);
   return host::asynchronous_error();
 }
 
@@ -205,102 +206,7 @@ EXPORT CUresult cuStreamQuery(CUstream handle) {
   if (CUresult error = host::require_context()) return error;
   host::Stream *stream = host::find_stream(handle);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  if (CUresult error = host::refuse_capture(stream)) return error;
+  if (CUresult error = host::refuse_unsafe()) return error;
   return stream->idle() ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
-}
-
-EXPORT CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned flags) {
-  if (CUresult error = host::require_context()) return error;
-  if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
-  host::Stream *stream = host::find_stream(handle);
-  std::shared_ptr<Recording> recording;
-  {
-    std::lock_guard lock(table_mutex);
-    Event *event = find_event(event_handle);
-    if (!stream || !event) return CUDA_ERROR_INVALID_HANDLE;
-    recording = event->recording;
-  }
-  if (recording) stream->enqueue([recording] { wait_for(*recording); });
-  return CUDA_SUCCESS;
-}
-
-EXPORT CUresult cuEventCreate(CUevent *handle, unsigned flags) {
-  if (CUresult error = host::require_context()) return error;
-  if (!handle || flags > 3) return CUDA_ERROR_INVALID_VALUE;
-  const unsigned disable_timing = 2;
-  auto event = std::make_unique<Event>();
-  event->timed = !(flags & disable_timing);
-  std::lock_guard lock(table_mutex);
-  *handle = reinterpret_cast<CUevent>(event.get());
-  events[*handle] = std::move(event);
-  return CUDA_SUCCESS;
-}
-
-EXPORT CUresult cuEventDestroy_v2(CUevent handle) {
-  if (CUresult error = host::require_context()) return error;
-  std::lock_guard lock(table_mutex);
-  return events.erase(handle) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
-
-EXPORT CUresult cuEventRecord(CUevent handle, CUstream stream_handle) {
-  if (CUresult error = host::require_context()) return error;
-  host::Stream *stream = host::find_stream(stream_handle);
-  auto recording = std::make_shared<Recording>();
-  {
-    std::lock_guard lock(table_mutex);
-    Event *event = find_event(handle);
-    if (!stream || !event) return CUDA_ERROR_INVALID_HANDLE;
-    event->recording = recording;
-  }
-  stream->enqueue([recording] {
-    std::lock_guard lock(recording->mutex);
-    recording->time = Clock::now();
-    recording->complete = true;
-    recording->done.notify_all();
-  });
-  return CUDA_SUCCESS;
-}
-
-EXPORT CUresult cuEventQuery(CUevent handle) {
-  if (CUresult error = host::require_context()) return error;
-  std::lock_guard lock(table_mutex);
-  Event *event = find_event(handle);
-  if (!event) return CUDA_ERROR_INVALID_HANDLE;
-  if (!event->recording) return CUDA_SUCCESS;
-  std::lock_guard recording_lock(event->recording->mutex);
-  if (!event->recording->complete) return CUDA_ERROR_NOT_READY;
-  return host::asynchronous_error();
-}
-
-EXPORT CUresult cuEventSynchronize(CUevent handle) {
-  if (CUresult error = host::require_context()) return error;
-  std::shared_ptr<Recording> recording;
-  {
-    std::lock_guard lock(table_mutex);
-    Event *event = find_event(handle);
-    if (!event) return CUDA_ERROR_INVALID_HANDLE;
-    recording = event->recording;
-  }
-  if (recording) wait_for(*recording);
-  return host::asynchronous_error();
-}
-
-EXPORT CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
-  if (CUresult error = host::require_context()) return error;
-  if (!milliseconds) return CUDA_ERROR_INVALID_VALUE;
-  std::lock_guard lock(table_mutex);
-  Event *first = find_event(from), *second = find_event(to);
-  if (!first || !second || !first->timed || !second->timed || !first->recording ||
-      !second->recording) {
-    return CUDA_ERROR_INVALID_HANDLE;
-  }
-  std::lock_guard first_lock(first->recording->mutex);
-  if (first->recording != second->recording) second->recording->mutex.lock();
-  bool complete = first->recording->complete && second->recording->complete;
-  if (complete) {
-    *milliseconds = std::chrono::duration<float, std::milli>(second->recording->time -
-                                                             first->recording->time)
-                        .count();
-  }
-  if (first->recording != second->recording) second->recording->mutex.unlock();
-  return complete ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }

@@ -1,17 +1,21 @@
-// Causal softmax attention with grouped queries. Scores exist for one block of queries at a time, so
-// memory grows with heads × T and never with heads × T²; cumulative attention is summed on the way.
+// Causal softmax attention with grouped queries. Scores exist for some queries of the heads that share a
+// key-value head at a time, so memory never grows with heads × T²; cumulative attention is summed on the
+// way. These pieces of work are independent and run side by side.
 
 import { gemm, type GemmType } from "../../cuda/gemm.ts";
+import { swapAxes } from "../../tensor/swap_axes.ts";
 import { checkShape, Tensor } from "../../tensor/tensor.ts";
 
-/** Queries whose scores exist at a time: few enough that they stay in cache. */
-const QUERY_BLOCK = 256;
+/** Rows of scores for each multiprocessor that works on them: few enough that they stay in its cache. */
+const ROWS_PER_MULTIPROCESSOR = 192;
+/** Numbers of keys are multiples of this, so that few different products have to be prepared. */
+const KEY_STEP = 128;
 
 /** Queries, keys and values of one sequence, split into heads. */
 export interface Heads<D extends GemmType = GemmType> {
-  /** [n, T, d] */
-  q: Tensor<D, 3>;
-  /** [kv, T, d]; head h of the queries uses key-value head ⌊h · kv / n⌋ */
+  /** [kv, T, g, d]: the g heads that share a key-value head side by side; head k·g + i is [k, :, i, :] */
+  q: Tensor<D, 4>;
+  /** [kv, T, d] */
   k: Tensor<D, 3>;
   /** [kv, T, d] */
   v: Tensor<D, 3>;
@@ -21,97 +25,91 @@ export interface Heads<D extends GemmType = GemmType> {
  * Causal softmax attention: softmax(q·kᵀ / √d) · v, each query seeing the keys up to its own position.
  *
  * @param heads queries, keys and values; if bfloat16, probabilities are rounded to it for the product
- * @param cumulative [n, T], if given: Â_j = Σ_i A[i, j] of each head is added to it (paper §3.1)
- * @returns [T, n·d], the heads side by side
+ * @param cumulative [kv·g, T], if given: Â_j = Σ_i A[i, j] of each head is added to it (paper §3.1)
+ * @returns [T, kv·g·d], the heads side by side, of the type of `heads`
  */
-export function softmaxAttention(
-  { q, k, v }: Heads,
+export function softmaxAttention<D extends GemmType>(
+  { q, k, v }: Heads<D>,
   cumulative?: Tensor<"float32", 2>,
-): Tensor<"float32", 2> {
-  const [heads, tokens, d] = q.shape; // n T d
-  const [kvHeads] = k.shape;
+): Tensor<D, 2> {
+  const [kvHeads, tokens, group, d] = q.shape; // kv T g d
   checkShape("attention", "the keys", k.shape, [kvHeads, tokens, d]);
   checkShape("attention", "the values", v.shape, [kvHeads, tokens, d]);
   if (cumulative) {
-    checkShape("attention", "the cumulative attention", cumulative.shape, [heads, tokens]);
-  }
-  if (heads % kvHeads !== 0) {
-    throw new RangeError(
-      `Cannot compute attention: ${heads} heads do not share ${kvHeads} key-value heads evenly`,
-    );
+    checkShape("attention", "the cumulative attention", cumulative.shape, [
+      kvHeads * group,
+      tokens,
+    ]);
   }
   const { device, dtype } = q;
-  const group = heads / kvHeads;
+  const { lanes } = device;
   const elementBytes = dtype === "bfloat16" ? 2 : 4;
-  const output = Tensor.empty<"float32", 2>(device, "float32", [tokens, heads * d]);
-  const block = Math.min(QUERY_BLOCK, tokens);
-  // Of the heads that share a key-value head: r Q T, and the same in bfloat16; float32 probabilities
-  // overwrite the scores.
-  using scores = Tensor.empty<"float32", 3>(device, "float32", [group, block, tokens]);
-  using rounded = dtype === "bfloat16"
-    ? Tensor.empty<"bfloat16", 3>(device, "bfloat16", [group, block, tokens])
-    : null;
-  const probabilities = rounded ?? scores;
-  for (let kv = 0; kv < kvHeads; kv++) {
-    const head = kv * group; // the first of the group
-    const keysAndValues = kv * tokens * d * elementBytes;
-    for (let first = 0; first < tokens; first += block) {
-      const queries = Math.min(block, tokens - first);
-      const keys = first + queries; // later keys are invisible to all of the block
-      const scoreMatrix = { rowStride: keys, batchStride: queries * keys };
-      gemm(device, {
-        a: {
-          pointer: q.pointer + (head * tokens + first) * d * elementBytes,
-          rowStride: d,
-          batchStride: tokens * d,
-        },
-        b: { pointer: k.pointer + keysAndValues, rowStride: d },
-        c: { pointer: scores.pointer, ...scoreMatrix },
-        rows: queries,
-        columns: keys,
-        inner: d,
-        batch: group,
-        transposeB: true,
-        input: dtype,
-      });
-      device.kernel(`softmax_causal_${dtype}`).overRows(
-        group * queries,
-        probabilities.pointer,
-        scores.pointer,
+  const rows = ROWS_PER_MULTIPROCESSOR * device.multiprocessors / lanes.count;
+  const block = Math.min(tokens, Math.max(1, Math.round(rows / group))); // queries at a time
+  const blocks = Math.ceil(tokens / block);
+
+  using stack = new DisposableStack();
+  const scratch = (type: GemmType) =>
+    Array.from(
+      { length: lanes.count },
+      () => stack.use(Tensor.empty(device, type, [block * group, tokens])).pointer,
+    );
+  const scores = scratch("float32");
+  const probabilities = dtype === "bfloat16" ? scratch(dtype) : scores;
+  const output = stack.use(
+    Tensor.empty<"float32", 4>(device, "float32", [1, kvHeads, tokens, group * d]),
+  );
+
+  lanes.run(kvHeads * blocks, (item, lane) => {
+    const kv = item % kvHeads;
+    const first = (blocks - 1 - Math.floor(item / kvHeads)) * block; // the longest rows first
+    const queries = Math.min(block, tokens - first);
+    // The keys after them are invisible to all of these queries.
+    const keys = Math.min(tokens, Math.ceil((first + queries) / KEY_STEP) * KEY_STEP);
+    const firstRow = (kv * tokens + first) * group;
+    gemm(device, {
+      a: { pointer: q.pointer + firstRow * d * elementBytes, rowStride: d },
+      b: { pointer: k.pointer + kv * tokens * d * elementBytes, rowStride: d },
+      c: { pointer: scores[lane]!, rowStride: keys },
+      rows: queries * group,
+      columns: keys,
+      inner: d,
+      transposeB: true,
+      input: dtype,
+    });
+    device.kernel(`softmax_causal_${dtype}`).overRows(
+      queries * group,
+      probabilities[lane]!,
+      scores[lane]!,
+      queries * group,
+      group,
+      first,
+      keys,
+      keys,
+      1 / Math.sqrt(d),
+    );
+    if (cumulative) {
+      device.kernel(`attention_column_sums_${dtype}`).overRows(
+        group * Math.ceil(keys / 32),
+        cumulative.pointer + kv * group * tokens * 4,
+        probabilities[lane]!,
         group,
         queries,
-        first,
         keys,
         keys,
-        1 / Math.sqrt(d),
+        tokens,
       );
-      if (cumulative) {
-        device.kernel(`attention_column_sums_${dtype}`).overRows(
-          group * Math.ceil(keys / 32),
-          cumulative.pointer + head * tokens * 4,
-          probabilities.pointer,
-          group,
-          queries,
-          keys,
-          keys,
-          tokens,
-        );
-      }
-      gemm(device, {
-        a: { pointer: probabilities.pointer, ...scoreMatrix },
-        b: { pointer: v.pointer + keysAndValues, rowStride: d },
-        c: {
-          pointer: output.pointer + (first * heads + head) * d * 4,
-          rowStride: heads * d,
-          batchStride: d,
-        },
-        rows: queries,
-        columns: d,
-        inner: keys,
-        batch: group,
-        input: dtype,
-      });
     }
-  }
-  return output;
+    gemm(device, {
+      a: { pointer: probabilities[lane]!, rowStride: keys },
+      b: { pointer: v.pointer + kv * tokens * d * elementBytes, rowStride: d },
+      c: { pointer: output.pointer + firstRow * d * 4, rowStride: d },
+      rows: queries * group,
+      columns: d,
+      inner: keys,
+      input: dtype,
+    });
+  });
+  using merged = swapAxes(output, dtype); // 1 T kv gd
+  return merged.reshape<2>([tokens, kvHeads * group * d]);
 }

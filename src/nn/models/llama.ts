@@ -11,6 +11,7 @@ import { cast } from "../../tensor/cast.ts";
 import { gatherRows } from "../../tensor/gather.ts";
 import { addLinear, linear, type Weight } from "../../tensor/linear.ts";
 import { rmsNorm } from "../../tensor/norm.ts";
+import { swapAxes } from "../../tensor/swap_axes.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { softmaxAttention } from "../attention/softmax_attention.ts";
 import { type Probe, Probes } from "../probe.ts";
@@ -209,19 +210,22 @@ export class LlamaModel implements Disposable {
     const { device, file } = this;
     const tensors = names.map(([name]) => file.tensor(`blk.${layer}.${name}.weight`));
     const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0);
+    // Probes get the exact weights; without one they are rounded as they are read.
+    const exact = names.some(([, tap]) => probes.wants(`${tap}.weight`, layer));
     using stack = new DisposableStack(); // frees what is there if a read or a probe throws
-    const fused = Tensor.empty<"float32", 2>(device, "float32", [rows, tensors[0]!.shape[1]!]);
-    stack.use(fused);
+    const fused = stack.use(
+      Tensor.empty(device, exact ? "float32" : dtype, [rows, tensors[0]!.shape[1]!]) as Weight,
+    );
     let row = 0;
     for (const [i, tensor] of tensors.entries()) {
       const [name, tap] = names[i]!;
-      using part = fused.slice(row, row += tensor.shape[0]!);
+      using part = fused.slice(row, row += tensor.shape[0]!) as Weight;
       using blocks = uploadBlocks(device, file, tensor);
       const rotary = name === "attn_q" || name === "attn_k";
       dequantize(blocks, tensor.type, part, rotary ? this.config.headDimension : 0);
-      probes.emit(`${tap}.weight`, part, layer);
+      if (exact) probes.emit(`${tap}.weight`, part as Tensor<"float32", 2>, layer);
     }
-    if (dtype === "bfloat16") return cast(fused, "bfloat16");
+    if (fused.dtype !== dtype) return cast(fused as Tensor<"float32", 2>, "bfloat16");
     stack.move();
     return fused;
   }
@@ -354,13 +358,18 @@ export class LlamaModel implements Disposable {
     const emit = (tap: string, tensor: Tensor<"float32">) =>
       probes.emit(tap, tensor, layer, sequence);
     {
-      using normed = rmsNorm(h, weights.attentionNorm, config.normEpsilon); // T H
+      using normed = rmsNorm(h, weights.attentionNorm, config.normEpsilon, dtype); // T H
       using qkv = linear(normed, weights.qkv); // T (n+2kv)d
       const heads = splitHeadsRotary(qkv, rotary, config.heads, config.keyValueHeads, dtype);
-      using q = heads.q; // n T d
+      using q = heads.q; // kv T g d
       using k = heads.k; // kv T d
       using v = heads.v; // kv T d
-      for (const [name, tensor] of [["q_rotated", q], ["k_rotated", k], ["v", v]] as const) {
+      if (probes.wants("attn.q_rotated", layer)) {
+        using byHead = swapAxes(q, "float32"); // kv g T d
+        using flat = byHead.reshape<3>([config.heads, tokens, config.headDimension]);
+        emit("attn.q_rotated", flat);
+      }
+      for (const [name, tensor] of [["k_rotated", k], ["v", v]] as const) {
         if (!probes.wants(`attn.${name}`, layer)) continue;
         if (tensor.dtype === "float32") {
           emit(`attn.${name}`, tensor as Tensor<"float32", 3>);
@@ -376,11 +385,12 @@ export class LlamaModel implements Disposable {
       if (cumulative) emit("attn.cumulative", cumulative);
       addLinear(h, attention, weights.output);
     }
-    using normed = rmsNorm(h, weights.mlpNorm, config.normEpsilon); // T H
+    using normed = rmsNorm(h, weights.mlpNorm, config.normEpsilon, dtype); // T H
     using gateUp = linear(normed, weights.gateUp); // T 2I
     emit("mlp.gate_up", gateUp);
-    using down = swiglu(gateUp); // T I
-    emit("mlp.down.input", down);
+    const exact = dtype === "float32" || probes.wants("mlp.down.input", layer);
+    using down = swiglu(gateUp, exact ? "float32" : dtype); // T I
+    if (exact) emit("mlp.down.input", down as Tensor<"float32", 2>);
     addLinear(h, down, weights.down);
     emit("output", h);
   }

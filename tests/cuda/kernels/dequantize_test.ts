@@ -16,7 +16,10 @@ import { faultsAreFound, given, kernelTest, wanted } from "./bench.ts";
 kernelTest("each block type is read as its layout says", (device, random) => {
   for (const type of Object.keys(BYTES) as BlockType[]) {
     for (const [rows, columns] of [[1, 32], [3, 64], [31, 96], [2, 576], [65, 32]]) {
-      checkBlocks(device, type, randomBlocks(random, type, rows * columns), rows, columns);
+      const blocks = randomBlocks(random, type, rows * columns);
+      for (const dtype of ["float32", "bfloat16"] as const) {
+        checkBlocks(device, type, blocks, rows, columns, { dtype });
+      }
     }
     const many = device.multiprocessors * 8 * 8 + 1; // more rows than warps of a full grid
     checkBlocks(device, type, randomBlocks(random, type, many * 32), many, 32);

@@ -9,7 +9,9 @@ import { faultsAreFound, kernelTest } from "./bench.ts";
 kernelTest("rms_norm equals its formula at odd sizes", (device, random) => {
   for (const rows of [1, 2, 31]) {
     for (const columns of [1, 2, 31, 33, 63, 65, 127, 577]) {
-      checkNorm(device, random, rows, columns);
+      for (const dtype of ["float32", "bfloat16"] as const) {
+        checkNorm(device, random, rows, columns, dtype);
+      }
     }
   }
   checkNorm(device, random, device.multiprocessors * 8 * 8 + 1, 3);
@@ -26,7 +28,7 @@ kernelTest("a row of zeros stays zero, and NaN and infinity stay in their row", 
 });
 
 const small = (device: Device, random: Random, prefix = "") =>
-  checkNorm(device, random, 3, 33, prefix);
+  checkNorm(device, random, 3, 33, "float32", prefix);
 faultsAreFound([
   { name: "ε is forgotten", file: "norm.cu", from: " + epsilon", to: "", check: small },
   {

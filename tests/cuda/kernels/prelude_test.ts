@@ -1,5 +1,4 @@
-// What prelude.cuh promises: fast_exp's accuracy and range, rounding to bfloat16, integers that order as
-// floats do, sums and maxima of a warp, and walks that visit each element once.
+// What prelude.cuh promises: fast_exp's accuracy and range, rounding to bfloat16, sums and maxima of a warp, and walks that visit each element once.
 
 import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../../src/cuda/device.ts";
@@ -7,6 +6,7 @@ import { Kernel } from "../../../src/cuda/kernel.ts";
 import { scope } from "../../../src/tensor/scope.ts";
 import { TOLERANCE } from "../../tolerance.ts";
 import { Random } from "../../random.ts";
+import { numbersToBfloat16 } from "../../../src/doctor/self_test/compare.ts";
 import { given, kernelTest, openDevice, wanted } from "./bench.ts";
 
 const source = `
@@ -14,11 +14,19 @@ const source = `
 extern "C" __global__ void prelude_exp(float *y, const float *x, long long count) {
   for (long long i = span_begin(count); i < span_end(count); i += span_step()) y[i] = fast_exp(x[i]);
 }
-extern "C" __global__ void prelude_order(int *order, float *back, const float *x, long long count) {
+extern "C" __global__ void prelude_exp2(float *y, const float *x, long long count) {
   for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
-    order[i] = ordered(x[i]);
-    back[i] = from_ordered(order[i]);
+    y[i] = exp2_nonpositive(x[i]);
   }
+}
+extern "C" __global__ void prelude_round(bfloat16 *y, const float *x, long long count) {
+  for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
+    y[i] = from_nonnegative<bfloat16>(x[i]);
+  }
+}
+extern "C" __global__ void prelude_row_max(float *y, const float *x, int count) {
+  float largest = row_max(x, count);
+  if (lane() == 0) y[0] = largest;
 }
 extern "C" __global__ void prelude_visits(unsigned *visits, long long count) {
   for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
@@ -41,11 +49,11 @@ const loaded = openDevice().then((device) =>
 );
 await loaded;
 
-function exponentials(device: Device, x: Float32Array): Float32Array {
+function exponentials(device: Device, x: Float32Array, kernel = "prelude_exp"): Float32Array {
   return scope(() => {
     const from = given(device, "float32", x);
     const to = wanted(device, "float32", x.length);
-    device.kernel("prelude_exp").overElements(x.length, to.pointer, from.pointer, x.length);
+    device.kernel(kernel).overElements(x.length, to.pointer, from.pointer, x.length);
     return { y: to.take() };
   }).y;
 }
@@ -88,18 +96,82 @@ kernelTest("fast_exp underflows to 0, overflows to infinity and keeps NaN", (dev
   assertEquals(y[12], NaN);
 });
 
-kernelTest("ordered() orders as floats do, and comes back unchanged", (device, random) => {
-  const special = [-Infinity, -3.4e38, -1, -(2 ** -126), -(2 ** -149), 0, 2 ** -149, 1, Infinity];
-  const x = Float32Array.of(...special, ...random.normals(1000, 1e3)).sort();
-  const order = wanted(device, "int32", x.length), back = wanted(device, "float32", x.length);
-  const from = given(device, "float32", x);
-  device.kernel("prelude_order")
-    .overElements(x.length, order.pointer, back.pointer, from.pointer, x.length);
-  const integers = order.take();
-  for (let i = 1; i < x.length; i++) {
-    assert(x[i - 1] === x[i] || integers[i - 1] < integers[i], `${x[i - 1]} and ${x[i]}`);
+kernelTest(
+  "exp2_nonpositive is within two places down to 2⁻¹²⁶, and 0 beyond 2⁻¹²⁷",
+  (device, random) => {
+    const special = [0, -0, -0.5, -1, -125.5, -126];
+    const x = Float32Array.of(
+      ...special,
+      ...Array.from({ length: 20000 }, (_, i) => -126 * i / 20000),
+      ...random.normals(1000).map((value) => -Math.abs(value)),
+    );
+    const y = exponentials(device, x, "prelude_exp2");
+    for (let i = 0; i < x.length; i++) {
+      const exact = 2 ** x[i], places = Math.abs(y[i] - exact) / lastPlace(exact);
+      assert(places <= TOLERANCE.expUlps, `exp2_nonpositive(${x[i]}) is off by ${places} places`);
+    }
+    const tiny = exponentials(device, Float32Array.of(-126.2, -126.7, -126.99), "prelude_exp2");
+    assert(tiny.every((value) => value >= 0 && value < 2 ** -126), `below the range: ${tiny}`);
+    const ends = Float32Array.of(-127, -127.5, -1e30, -Infinity, NaN);
+    assertEquals([...exponentials(device, ends, "prelude_exp2")], [0, 0, 0, 0, NaN]);
+  },
+);
+
+kernelTest(
+  "from_nonnegative rounds as from_float does, and keeps NaN of either sign",
+  (device, random) => {
+    const x = Float32Array.of(
+      0,
+      1,
+      2 ** -140,
+      3.4e38,
+      Infinity,
+      ...random.normals(5000).map(Math.abs),
+    );
+    const nan = new Float32Array(
+      Uint32Array.of(0x7fc00000, 0xffc00000, 0x7fffffff, 0xffffffff).buffer,
+    );
+    const words = new Uint32Array(Float32Array.of(1, 0.3, 700).buffer);
+    const ties = new Float32Array(
+      Uint32Array.from(
+        [...words].flatMap((word) =>
+          [0x7fff, 0x8000, 0x18000, 0x8001].map((low) => (word & 0xfffe0000) + low)
+        ),
+      ).buffer,
+    );
+    const all = Float32Array.of(...x, ...ties);
+    const round = (data: Float32Array) => {
+      const from = given(device, "float32", data), to = wanted(device, "bfloat16", data.length);
+      device.kernel("prelude_round").overElements(
+        data.length,
+        to.pointer,
+        from.pointer,
+        data.length,
+      );
+      return to.take();
+    };
+    assertEquals([...round(all)], [...numbersToBfloat16(all)]);
+    assert([...round(nan)].every((bits) => (bits & 0x7fff) > 0x7f80));
+  },
+);
+
+kernelTest("row_max is the largest of any number of floats, NaN left out", (device, random) => {
+  const largest = (data: Float32Array) => {
+    const from = given(device, "float32", data), to = wanted(device, "float32", 1);
+    device.kernel("prelude_row_max").once(to.pointer, from.pointer, data.length);
+    return to.take()[0];
+  };
+  for (const count of [1, 2, 31, 32, 33, 63, 64, 65, 127, 128, 129, 577]) {
+    const data = random.normals(count, 1e3).map((value) => value - 5e3); // all below 0
+    for (const at of [0, count - 1, random.below(count)]) {
+      const one = Float32Array.from(data);
+      one[at] = 7;
+      assertEquals(largest(one), 7, `at ${at} of ${count}`);
+    }
+    assertEquals(largest(data), Math.max(...data));
   }
-  assertEquals(back.take(), x);
+  assertEquals(largest(Float32Array.of(NaN, -3, NaN)), -3);
+  assertEquals(largest(Float32Array.of(NaN)), -Infinity);
 });
 
 kernelTest("a walk over elements visits each once, whatever the size", (device, random) => {

@@ -23,8 +23,8 @@ faultsAreFound([
   {
     name: "values are turned as keys are",
     file: "rotary.cu",
-    from: "if (head < heads + kv_heads) {",
-    to: "if (head < all) {",
+    from: "from_float<T>(from[i]);",
+    to: "from_float<T>(from[i] * c[i % half]);",
     check: small,
   },
   {

@@ -6,12 +6,14 @@ import type { Random } from "../../random.ts";
 import { faultsAreFound, kernelTest } from "./bench.ts";
 
 const simple = (device: Device, random: Random, prefix = "") =>
-  checkSwiglu(device, random.normals(2 * 5 * 33, 3), 5, 33, prefix);
+  checkSwiglu(device, random.normals(2 * 5 * 33, 3), 5, 33, "float32", prefix);
 
 kernelTest("swiglu equals silu(gate) · up at odd sizes", (device, random) => {
   for (const rows of [1, 2, 33]) {
     for (const columns of [1, 2, 31, 33, 63, 65, 127, 577]) {
-      checkSwiglu(device, random.normals(2 * rows * columns, 4), rows, columns);
+      for (const dtype of ["float32", "bfloat16"] as const) {
+        checkSwiglu(device, random.normals(2 * rows * columns, 4), rows, columns, dtype);
+      }
     }
   }
   const many = device.multiprocessors * 8 * 8 + 3; // more rows than warps of a full grid
@@ -42,8 +44,8 @@ faultsAreFound([
   {
     name: "gate and up change places",
     file: "swiglu.cu",
-    from: "-gate[c]",
-    to: "-up[c]",
+    from: "z = gate[c]",
+    to: "z = up[c]",
     check: simple,
   },
 ]);

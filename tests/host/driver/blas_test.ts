@@ -3,6 +3,8 @@
 
 import { assertEquals } from "@std/assert";
 import { fixedBuffer } from "../../../src/ffi/c_memory.ts";
+import { cacheDirectory } from "../../../src/host/cache_directory.ts";
+import { root } from "../../../tools/project.ts";
 import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "../../cuda/kernels/bench.ts";
 import { Random, seed } from "../../random.ts";
 import { thenBfloat16, TOLERANCE } from "../../tolerance.ts";
@@ -200,6 +202,8 @@ Deno.test("what cuBLAS refuses is refused with its status", () => {
   }
   assertEquals(status({ 8: 14 }), STATUS.NOT_SUPPORTED, "types that differ");
   assertEquals(status({ 21: 64 }), STATUS.NOT_SUPPORTED, "another compute type");
+  assertEquals(status({ 21: 77 }), 0, "TF32, of float32");
+  assertEquals(status({ 21: 77, 8: 14, 12: 14 }), STATUS.NOT_SUPPORTED, "TF32, of bfloat16");
   assertEquals(status({ 1: 2 }), STATUS.NOT_SUPPORTED, "a conjugate transpose");
   for (const place of [7, 11, 16]) {
     assertEquals(status({ [place]: x + 4 * 49 }), STATUS.EXECUTION_FAILED, "memory too short");
@@ -212,4 +216,31 @@ Deno.test("what cuBLAS refuses is refused with its status", () => {
   assertEquals(cublas.cublasGetVersion_v2(handle, fixedBuffer(4)), 0);
   assertEquals(driver.cuStreamSynchronize(stream), 0);
   driver.cuMemFreeAsync(x, stream);
+});
+
+Deno.test("products and softmax compile against the headers of oneDNN 3, and against those that are used", async () => {
+  const version = /^onednn3_version=(\S+)/m.exec(await Deno.readTextFile(`${root}/dev`))![1];
+  const installed = `${cacheDirectory()}/onednn/${version}/include`; // set up by ./dev test
+  const versions = [["== 3", ["-I", installed]], [">= 2", []]] as const;
+  const units = ["blas.cpp", "dnn.cpp"];
+  const cases = units.flatMap((unit) => versions.map((version) => [unit, ...version] as const));
+  for (const [unit, wanted, flags] of cases) {
+    const child = new Deno.Command(Deno.env.get("CXX") || "g++", {
+      args: [
+        ..."-std=c++17 -fsyntax-only -Wall -Wextra -Werror -fopenmp -x c++".split(" "),
+        ...flags,
+        "-",
+      ],
+      stdin: "piped",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    const stdin = child.stdin.getWriter();
+    await stdin.write(new TextEncoder().encode(`
+      #include <oneapi/dnnl/dnnl_version.h>
+      static_assert(DNNL_VERSION_MAJOR ${wanted}, "another version of oneDNN");
+      #include "${root}/src/host/driver/${unit}"`));
+    await stdin.close();
+    assertEquals(new TextDecoder().decode((await child.output()).stderr), "");
+  }
 });

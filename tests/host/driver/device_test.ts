@@ -90,6 +90,20 @@ Deno.test("there is one device, a warp of one a core", () => {
   assertEquals(name[4], 1, "nothing is written behind it");
 });
 
+Deno.test("the device tells its memory and identity, and is no peer of its own", () => {
+  assertEquals(driver.cuDeviceTotalMem_v2(out.buffer, 0), 0);
+  assertEquals(out.size, Deno.systemMemoryInfo().total);
+  const uuids = [fixedBuffer(16), fixedBuffer(16)];
+  for (const uuid of uuids) assertEquals(driver.cuDeviceGetUuid_v2(uuid, 0), 0);
+  assert(uuids[0].some((byte) => byte !== 0));
+  assertEquals(uuids[0], uuids[1]);
+  assertEquals(driver.cuDeviceCanAccessPeer(out.buffer, 0, 0), 0);
+  assertEquals(out.int, 0);
+  assertEquals(driver.cuDeviceCanAccessPeer(out.buffer, 0, 1), CODE.INVALID_DEVICE);
+  assertEquals(driver.cuDeviceTotalMem_v2(out.buffer, 1), CODE.INVALID_DEVICE);
+  assertEquals(driver.cuDeviceGetUuid_v2(null, 0), CODE.INVALID_VALUE);
+});
+
 Deno.test("each code has NVIDIA's name and a text", () => {
   for (const [name, code] of Object.entries(CODE)) {
     assertEquals(driver.cuGetErrorName(code, out.buffer), 0);

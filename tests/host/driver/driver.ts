@@ -22,12 +22,50 @@ export const CODE = {
   INVALID_IMAGE: 200,
   INVALID_CONTEXT: 201,
   INVALID_HANDLE: 400,
+  ILLEGAL_STATE: 401,
   NOT_FOUND: 500,
   NOT_READY: 600,
   ILLEGAL_ADDRESS: 700,
   MISALIGNED_ADDRESS: 716,
   NOT_SUPPORTED: 801,
+  STREAM_CAPTURE_UNSUPPORTED: 900,
+  STREAM_CAPTURE_INVALIDATED: 901,
+  STREAM_CAPTURE_MERGE: 902,
+  STREAM_CAPTURE_UNMATCHED: 903,
+  STREAM_CAPTURE_UNJOINED: 904,
+  STREAM_CAPTURE_ISOLATION: 905,
+  CAPTURED_EVENT: 907,
+  STREAM_CAPTURE_WRONG_THREAD: 908,
 } as const;
+
+/** Kernels for tests of order: each argument is a pointer or a `long long`. */
+export const ORDER_KERNELS = `
+// Counts in steps that depend on each other, which takes about a nanosecond a step.
+static unsigned spend(long long steps) {
+  unsigned state = 1;
+  for (long long i = 0; i < steps; i++) state = state * 1664525u + 1013904223u + (state >> 16);
+  return state == 12345u ? 1u : 0u;
+}
+extern "C" __global__ void slow_set(volatile unsigned *x, long long value, long long steps) {
+  unsigned nothing = spend(steps);
+  *x = static_cast<unsigned>(value) + nothing;
+}
+extern "C" __global__ void append(unsigned *x, long long digit) {
+  *x = *x * 10 + static_cast<unsigned>(digit);
+}
+// Reads first and writes last, so that another in between is lost.
+extern "C" __global__ void slow_append(volatile unsigned *x, long long digit, long long steps) {
+  unsigned old = *x, nothing = spend(steps);
+  *x = old * 10 + static_cast<unsigned>(digit) + nothing;
+}
+extern "C" __global__ void copy(unsigned *to, const volatile unsigned *from) { *to = *from; }
+// Waits for another kernel that runs at the same time, which raises \`other\`.
+extern "C" __global__ void meet(volatile unsigned *own, volatile unsigned *other,
+                                unsigned *met, long long patience) {
+  *own = 1;
+  for (long long i = 0; i < patience && !*met; i++) *met = *other;
+}
+`;
 
 /** The driver with a context on this thread, and conveniences that expect success. */
 export class HostDriver {
@@ -55,6 +93,10 @@ export class HostDriver {
 
   get cublas() {
     return this.libraries.cublas;
+  }
+
+  get cudnn() {
+    return this.libraries.cudnn();
   }
 
   /** Calls `create` with an out-parameter and returns the handle that it leaves. */

@@ -1,25 +1,14 @@
-// Streams of the host driver are asynchronous and keep order: what is read too early is stale, events
-// order streams and measure time.
+// Streams of the host driver are asynchronous and keep their own order: what is read too early is stale.
+// Two streams run at the same time.
 
 import { assert, assertEquals } from "@std/assert";
-import { CODE, HostDriver } from "./driver.ts";
+import { CODE, HostDriver, ORDER_KERNELS } from "./driver.ts";
 
 const host = await HostDriver.open();
 const { driver, out } = host;
-const module = await host.module(`
-// Counts in steps that depend on each other, which takes about a nanosecond a step.
-extern "C" __global__ void slow_set(volatile unsigned *x, long long value, long long steps) {
-  unsigned state = 1;
-  for (long long i = 0; i < steps; i++) state = state * 1664525u + 1013904223u + (state >> 16);
-  *x = static_cast<unsigned>(value) + (state == 12345u ? 1u : 0u);
-}
-extern "C" __global__ void append(unsigned *x, long long digit) {
-  *x = *x * 10 + static_cast<unsigned>(digit);
-}
-extern "C" __global__ void copy(unsigned *to, const volatile unsigned *from) { *to = *from; }
-`);
-const slowSet = host.function(module, "slow_set");
-const append = host.function(module, "append"), copy = host.function(module, "copy");
+const module = await host.module(ORDER_KERNELS);
+const [slowSet, append, copy, meet] = ["slow_set", "append", "copy", "meet"]
+  .map((name) => host.function(module, name));
 const LONG = 100_000_000; // steps: some 0.2 s
 const word = (pointer: number) => host.read(new Uint32Array(1), pointer)[0];
 
@@ -54,65 +43,22 @@ Deno.test("work of a stream runs in the order it was queued", () => {
   assertEquals(driver.cuStreamDestroy_v2(stream), 0);
 });
 
-Deno.test("a stream waits for an event of another, as it was recorded then", () => {
-  const [one, two] = [host.stream(), host.stream()];
-  const x = host.upload(Uint32Array.of(1), one), y = host.upload(Uint32Array.of(0), one);
-  const event = host.event(2);
-  host.launch(slowSet, [x, 5, LONG], { stream: one });
-  assertEquals(driver.cuEventRecord(event, one), 0);
-  assertEquals(driver.cuStreamWaitEvent(two, event, 0), 0);
-  host.launch(copy, [y, x], { stream: two });
-  assertEquals(driver.cuEventQuery(event), CODE.NOT_READY);
-  driver.cuStreamSynchronize(two);
-  assertEquals(word(y), 5, "read after the other stream wrote");
-  assertEquals(driver.cuEventQuery(event), 0);
-  // Streams that nothing orders do not wait for each other.
-  host.launch(slowSet, [x, 6, LONG], { stream: one });
-  host.launch(copy, [y, x], { stream: two });
-  driver.cuStreamSynchronize(two);
-  assertEquals(driver.cuStreamQuery(one), CODE.NOT_READY);
-  driver.cuStreamSynchronize(one);
-  assertEquals([word(y), word(x)], [5, 6]);
-  for (const pointer of [x, y]) driver.cuMemFreeAsync(pointer, one);
-  for (const stream of [one, two]) assertEquals(driver.cuStreamDestroy_v2(stream), 0);
-  assertEquals(driver.cuEventDestroy_v2(event), 0);
-});
-
-Deno.test("the time between two events is that of the work between them", () => {
-  const stream = host.stream();
-  const x = host.upload(Uint32Array.of(0), stream);
-  const [from, to, untimed, never] = [host.event(), host.event(), host.event(2), host.event()];
-  driver.cuEventRecord(from, stream);
-  host.launch(slowSet, [x, 1, LONG], { stream });
-  driver.cuEventRecord(to, stream);
-  driver.cuEventRecord(untimed, stream);
-  assertEquals(driver.cuEventElapsedTime(out.buffer, from, to), CODE.NOT_READY);
-  const start = performance.now();
-  assertEquals(driver.cuEventSynchronize(to), 0);
-  const waited = performance.now() - start;
-  assertEquals(driver.cuEventElapsedTime(out.buffer, from, to), 0);
-  assert(out.float > waited / 2 && out.float > 20, `${out.float} ms, waited ${waited} ms`);
-  assertEquals(driver.cuEventElapsedTime(out.buffer, to, from), 0);
-  assert(out.float < -20);
-  assertEquals(driver.cuEventElapsedTime(out.buffer, from, from), 0);
-  assertEquals(out.float, 0);
-  driver.cuEventSynchronize(untimed);
-  assertEquals(driver.cuEventElapsedTime(out.buffer, from, untimed), CODE.INVALID_HANDLE);
-  assertEquals(driver.cuEventElapsedTime(out.buffer, from, never), CODE.INVALID_HANDLE);
-  assertEquals(driver.cuEventElapsedTime(null, from, to), CODE.INVALID_VALUE);
-  driver.cuMemFreeAsync(x, stream);
-  for (const event of [from, to, untimed, never]) assertEquals(driver.cuEventDestroy_v2(event), 0);
-  assertEquals(driver.cuStreamDestroy_v2(stream), 0);
-});
-
-Deno.test("an event that was never recorded counts as reached", () => {
-  const stream = host.stream(), event = host.event();
-  assertEquals(driver.cuEventQuery(event), 0);
-  assertEquals(driver.cuEventSynchronize(event), 0);
-  assertEquals(driver.cuStreamWaitEvent(stream, event, 0), 0);
-  assertEquals(driver.cuStreamSynchronize(stream), 0);
-  driver.cuEventDestroy_v2(event);
-  driver.cuStreamDestroy_v2(stream);
+Deno.test("kernels of two streams run at the same time, those of one do not", () => {
+  const streams = [host.stream(), host.stream()];
+  const words = host.upload(new Uint32Array(4), streams[0]);
+  const [a, b, aMet, bMet] = [0, 4, 8, 12].map((offset) => words + offset);
+  const run = (patience: number, [first, second]: number[]) => {
+    driver.cuMemsetD8Async(words, 0, 16, first);
+    driver.cuStreamSynchronize(first);
+    host.launch(meet, [a, b, aMet, patience], { stream: first });
+    host.launch(meet, [b, a, bMet, patience], { stream: second });
+    for (const stream of [first, second]) assertEquals(driver.cuStreamSynchronize(stream), 0);
+    return [...host.read(new Uint32Array(2), aMet)];
+  };
+  assertEquals(run(20 * LONG, streams), [1, 1], "each saw the other, which only overlap allows");
+  assertEquals(run(LONG / 10, [streams[0], streams[0]]), [0, 1], "the first one waited in vain");
+  driver.cuMemFreeAsync(words, streams[0]);
+  for (const stream of streams) assertEquals(driver.cuStreamDestroy_v2(stream), 0);
 });
 
 Deno.test("streams and events that are none, or no more, are refused", () => {

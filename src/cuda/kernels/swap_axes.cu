@@ -1,0 +1,29 @@
+// Exchange of the two middle axes: heads before tokens, or tokens before heads.
+#include "prelude.cuh"
+
+// x [A, B, C, D] -> y [A, C, B, D], a warp a row of D.
+template <class To, class From>
+__device__ void swap_axes(To *y, const From *x, int a, int b, int c, int d) {
+  int rows = a * b * c;
+  for (int row = warp_id(); row < rows; row += warp_count()) {
+    int second = row % c, first = row / c % b, matrix = row / c / b;
+    const From *from = x + static_cast<long long>(row) * d;
+    To *to = y + ((static_cast<long long>(matrix) * c + second) * b + first) * d;
+    for (int i = lane(); i < d; i += WARP) to[i] = from_float<To>(to_float(from[i]));
+  }
+}
+
+extern "C" __global__ void swap_axes_float32_to_float32(float *y, const float *x, int a, int b, int c,
+                                                        int d) {
+  swap_axes(y, x, a, b, c, d);
+}
+
+extern "C" __global__ void swap_axes_float32_to_bfloat16(bfloat16 *y, const float *x, int a, int b,
+                                                         int c, int d) {
+  swap_axes(y, x, a, b, c, d);
+}
+
+extern "C" __global__ void swap_axes_bfloat16_to_float32(float *y, const bfloat16 *x, int a, int b,
+                                                         int c, int d) {
+  swap_axes(y, x, a, b, c, d);
+}

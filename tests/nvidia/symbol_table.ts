@@ -1,0 +1,59 @@
+// Compares a symbol table of src/ffi with the C prototypes of its functions: the names, the number of
+// parameters, and for each type its width, whether it has a sign, and whether it is an address.
+
+import type { Prototype } from "./headers.ts";
+
+/** The C types that may stand behind each of the types that src/ffi/c_types.ts uses. */
+const C_TYPES: Record<string, RegExp> = {
+  u8: /^(unsigned char|bool)$/,
+  u16: /^unsigned short$/,
+  u32: /^unsigned int$/,
+  u64: /^unsigned long long$|^void( const)?\*$/, // CUdeviceptr; cuBLAS and cuDNN say void *
+  i32: /^int$|^enum \w+$/,
+  i64: /^(long|long long)$/,
+  f32: /^float$/,
+  f64: /^double$/,
+  usize: /^unsigned long$|^handle |^void\*$/,
+  buffer: /^(?!handle ).*\*$/, // memory of the caller
+  pointer: /\*$|^handle /,
+  void: /^void$/,
+};
+
+function fits(type: unknown, cType: string): boolean {
+  return typeof type === "string" && (C_TYPES[type]?.test(cType) ?? false);
+}
+
+/** What in `table` disagrees with the prototypes, a sentence each. */
+export function differences(
+  table: Deno.ForeignLibraryInterface,
+  prototypes: Record<string, Prototype>,
+): string[] {
+  const found: string[] = [];
+  for (const [name, symbol] of Object.entries(table)) {
+    const prototype = prototypes[name];
+    if (!prototype) {
+      found.push(`${name} has no prototype`);
+      continue;
+    }
+    if (!("parameters" in symbol)) {
+      found.push(`${name} is no function in the table`);
+      continue;
+    }
+    const { parameters, result } = symbol;
+    if (!fits(result, prototype.result)) {
+      found.push(`${name} returns ${prototype.result}, not ${String(result)}`);
+    }
+    if (parameters.length !== prototype.parameters.length) {
+      found.push(
+        `${name} has ${prototype.parameters.length} parameters, not ${parameters.length}`,
+      );
+      continue;
+    }
+    parameters.forEach((type, i) => {
+      if (!fits(type, prototype.parameters[i])) {
+        found.push(`${name}: parameter ${i} is ${prototype.parameters[i]}, not ${String(type)}`);
+      }
+    });
+  }
+  return found;
+}
