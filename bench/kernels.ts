@@ -59,6 +59,7 @@ interface Case {
 }
 
 const ELEMENTWISE = 0.9, ROWS = 0.5;
+const TYPES = [["float32", 4], ["bfloat16", 2]] as const;
 const rows = 20 * T; // tokens of as many sequences as nearly fill a buffer
 const count = rows * H;
 const order = Int32Array.from({ length: rows }, () => Math.floor(Math.random() * rows));
@@ -86,16 +87,16 @@ const heads = 12, queries = 1024;
 const visible = heads * queries * (T - queries + (queries + 1) / 2);
 const softmax = (dtype: string, size: number): Case => ({
   name: `softmax_causal_${dtype}`,
-  shape: `[${heads}, ${queries}, ${T}]`,
+  shape: `[${queries}, ${heads}, ${T}]`,
   bytes: visible * 4 + heads * queries * T * size,
   aim: ROWS,
   run: () =>
     device.kernel(`softmax_causal_${dtype}`)
-      .overRows(heads * queries, y, x, heads, queries, T - queries, T, T, 0.125),
+      .overRows(heads * queries, y, x, heads * queries, heads, T - queries, T, T, 0.125),
 });
 const columnSums = (dtype: string, size: number): Case => ({
   name: `attention_column_sums_${dtype}`,
-  shape: `[${heads}, ${queries}, ${T}]`,
+  shape: `[${queries}, ${heads}, ${T}]`,
   bytes: heads * queries * T * size,
   aim: ROWS,
   run: () =>
@@ -112,7 +113,7 @@ const split = (dtype: string, size: number): Case => {
     aim: ELEMENTWISE,
     run: () =>
       device.kernel(`split_heads_rotary_${dtype}`)
-        .overRows(tokens * all, q, k, v, x, x, x, tokens, 12, 12, d),
+        .overRows(tokens, q, k, v, x, x, x, tokens, 12, 12, d),
   };
 };
 
@@ -162,19 +163,28 @@ const cases: Case[] = [
     aim: ELEMENTWISE,
     run: () => device.kernel("row_ratios").overRows(rows, y, x, aux, rows, H),
   },
-  {
-    name: "swiglu",
+  ...TYPES.map(([dtype, size]): Case => ({
+    name: `swiglu_${dtype}`,
     shape: `[${rows / 8}, 2 · ${I}]`,
-    bytes: rows / 8 * I * 12,
+    bytes: rows / 8 * I * (8 + size),
     aim: ROWS,
-    run: () => device.kernel("swiglu").overRows(rows / 8, y, x, rows / 8, I),
-  },
-  {
-    name: "rms_norm_float32",
+    run: () => device.kernel(`swiglu_${dtype}`).overRows(rows / 8, y, x, rows / 8, I),
+  })),
+  ...TYPES.map(([dtype, size]): Case => ({
+    name: `rms_norm_${dtype}`,
     shape: `[${rows}, ${H}]`,
-    bytes: rows * H * 8,
+    bytes: rows * H * (4 + size),
     aim: ROWS,
-    run: () => device.kernel("rms_norm_float32").overRows(rows, y, x, aux, rows, H, 1e-5),
+    run: () => device.kernel(`rms_norm_${dtype}`).overRows(rows, y, x, aux, rows, H, 1e-5),
+  })),
+  {
+    name: "swap_axes_float32_to_float32",
+    shape: `[20, ${T}, 12, 64]`,
+    bytes: count * 8,
+    aim: ELEMENTWISE,
+    run: () =>
+      device.kernel("swap_axes_float32_to_float32")
+        .overRows(count / 64, y, x, 20, T, 12, 64),
   },
   softmax("float32", 4),
   softmax("bfloat16", 2),
