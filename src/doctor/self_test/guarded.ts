@@ -5,7 +5,7 @@ import { BYTES_PER_ELEMENT, type DataOf, type DType } from "../../tensor/dtype.t
 import { Tensor } from "../../tensor/tensor.ts";
 
 // Bytes on each side. AddressSanitizer guards the memory itself, and sees reads as well.
-const GUARD = Deno.env.get("OUTLIERSCOPE_SANITIZE") ? 0 : 192;
+const guardBytes = () => Deno.env.get("OUTLIERSCOPE_SANITIZE") ? 0 : 192;
 // All bits set: NaN as float32, float64 and bfloat16, -1 or the largest as an integer.
 const POISON = 0xff;
 // Around outputs: no NaN, which a kernel that reads too far could write again.
@@ -25,11 +25,11 @@ function guarded<D extends DType>(
   length: number,
   data?: ArrayLike<number>,
 ): Guarded<D> {
-  const bytes = length * BYTES_PER_ELEMENT[dtype];
-  const whole = Tensor.empty<"uint8", 1>(device, "uint8", [bytes + 2 * GUARD]);
+  const bytes = length * BYTES_PER_ELEMENT[dtype], guard = guardBytes();
+  const whole = Tensor.empty<"uint8", 1>(device, "uint8", [bytes + 2 * guard]);
   const zone = data ? POISON : ZONE;
   device.fill(whole.pointer, zone, whole.byteLength);
-  const pointer = whole.pointer + GUARD;
+  const pointer = whole.pointer + guard;
   if (length > 0) device.fill(pointer, POISON, bytes);
   if (data && length > 0) {
     const inner = Tensor.from<D, 1>(device, dtype, [length], data);
@@ -39,7 +39,7 @@ function guarded<D extends DType>(
     pointer,
     take() {
       const all = whole.dataSync();
-      const zones = [all.subarray(0, GUARD), all.subarray(GUARD + bytes)];
+      const zones = [all.subarray(0, guard), all.subarray(guard + bytes)];
       zones.forEach((bytes, i) => {
         const touched = bytes.findIndex((byte) => byte !== zone);
         if (touched >= 0) {

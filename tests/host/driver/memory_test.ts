@@ -119,8 +119,15 @@ function setAttribute(name: keyof typeof ATTRIBUTE, value: bigint): number {
   return driver.cuMemPoolSetAttribute(pool, ATTRIBUTE[name], buffer);
 }
 
-Deno.test("the pool counts, keeps what the threshold says, and is trimmed", () => {
+/** A pool that keeps nothing, whatever other tests of this process asked of it. */
+function emptyPool(): void {
+  assertEquals(setAttribute("threshold", 0n), 0);
   driver.cuCtxSynchronize();
+  driver.cuMemPoolTrimTo(pool, 0);
+}
+
+Deno.test("the pool counts, keeps what the threshold says, and is trimmed", () => {
+  emptyPool();
   const SIZE = 2 ** 23, before = attribute("reserved"), inUse = attribute("used");
   assertEquals(attribute("threshold"), 0);
   const pointers = [0, 1, 2].map(() => host.allocate(SIZE, stream));
@@ -148,7 +155,7 @@ Deno.test("the pool counts, keeps what the threshold says, and is trimmed", () =
 
 Deno.test("a pool that may keep everything holds little more than was ever in use", () => {
   const SIZE = 2 ** 26;
-  driver.cuCtxSynchronize();
+  emptyPool();
   setAttribute("threshold", 2n ** 64n - 1n);
   setAttribute("usedHigh", 0n);
   const before = attribute("reserved");
