@@ -109,7 +109,7 @@ const split = (dtype: string, size: number): Case => {
   return {
     name: `split_heads_rotary_${dtype}`,
     shape: `[${tokens}, ${all} · ${d}]`,
-    bytes: tokens * all * d * (4 + size),
+    bytes: tokens * all * d * 2 * size,
     aim: ELEMENTWISE,
     run: () =>
       device.kernel(`split_heads_rotary_${dtype}`)
@@ -164,11 +164,11 @@ const cases: Case[] = [
     run: () => device.kernel("row_ratios").overRows(rows, y, x, aux, rows, H),
   },
   ...TYPES.map(([dtype, size]): Case => ({
-    name: `swiglu_${dtype}`,
+    name: `swiglu_${dtype}_to_${dtype}`,
     shape: `[${rows / 8}, 2 · ${I}]`,
-    bytes: rows / 8 * I * (8 + size),
+    bytes: rows / 8 * I * 3 * size,
     aim: ROWS,
-    run: () => device.kernel(`swiglu_${dtype}`).overRows(rows / 8, y, x, rows / 8, I),
+    run: () => device.kernel(`swiglu_${dtype}_to_${dtype}`).overRows(rows / 8, y, x, rows / 8, I),
   })),
   ...TYPES.map(([dtype, size]): Case => ({
     name: `rms_norm_${dtype}`,

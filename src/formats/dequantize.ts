@@ -4,20 +4,25 @@ import type { Device } from "../cuda/device.ts";
 import type { GemmType } from "../cuda/gemm.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { BlockType, GgufFile, GgufTensor } from "./gguf.ts";
+import type { Staging } from "./staging.ts";
 
 /**
  * The raw blocks of a tensor on the device.
  *
+ * @param staging where they pass through, if given
  * @returns [rows, bytes of a row], rows being the product of all extents but the last
  */
 export function uploadBlocks(
   device: Device,
   file: GgufFile,
   tensor: GgufTensor,
+  staging?: Staging,
 ): Tensor<"uint8", 2> {
   const rows = tensor.shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
   const blocks = Tensor.empty<"uint8", 2>(device, "uint8", [rows, tensor.byteLength / rows]);
-  device.upload(blocks.pointer, file.read(tensor) as Uint8Array<ArrayBuffer>);
+  const memory = staging?.take(tensor.byteLength) ?? new Uint8Array(tensor.byteLength);
+  file.read(tensor, memory);
+  device.upload(blocks.pointer, memory);
   return blocks;
 }
 
@@ -48,9 +53,14 @@ export function dequantize(
 }
 
 /** A tensor of a file as float32 numbers: [rows, columns], or [1, columns] for a vector. */
-export function loadTensor(device: Device, file: GgufFile, name: string): Tensor<"float32", 2> {
+export function loadTensor(
+  device: Device,
+  file: GgufFile,
+  name: string,
+  staging?: Staging,
+): Tensor<"float32", 2> {
   const tensor = file.tensor(name);
-  using blocks = uploadBlocks(device, file, tensor);
+  using blocks = uploadBlocks(device, file, tensor, staging);
   const numbers = Tensor.empty<"float32", 2>(device, "float32", [
     blocks.shape[0],
     tensor.shape.at(-1)!,

@@ -54,16 +54,14 @@ export class RotaryTable implements Disposable {
  * Splits the fused projection into heads and rotates queries and keys.
  *
  * @param qkv [T, (n + 2·kv)·d]
- * @param dtype type of the result, for the products of attention
  */
 export function splitHeadsRotary(
-  qkv: Tensor<"float32", 2>,
+  qkv: Tensor<GemmType, 2>,
   table: RotaryTable,
   heads: number,
   keyValueHeads: number,
-  dtype: GemmType,
 ): Heads {
-  const { device } = qkv;
+  const { device, dtype } = qkv;
   const [tokens, width] = qkv.shape;
   const d = width / (heads + 2 * keyValueHeads);
   const group = heads / keyValueHeads;

@@ -17,7 +17,7 @@ function checkWeight(operation: string, x: Rows, weight: Weight): void {
   }
 }
 
-function product(x: Rows, weight: Weight, y: Tensor<"float32", 2>, beta: number): void {
+function product(x: Rows, weight: Weight, y: Tensor<GemmType, 2>, beta: number): void {
   const [rows, inner] = x.shape;
   const [columns] = weight.shape;
   using converted = x.dtype === "float32" && weight.dtype === "bfloat16"
@@ -33,6 +33,7 @@ function product(x: Rows, weight: Weight, y: Tensor<"float32", 2>, beta: number)
     transposeB: true,
     beta,
     input: weight.dtype,
+    output: y.dtype,
   });
 }
 
@@ -41,14 +42,19 @@ function product(x: Rows, weight: Weight, y: Tensor<"float32", 2>, beta: number)
  *
  * @param x [T, in]
  * @param weight [out, in]; if bfloat16, x is rounded to it for the product
+ * @param dtype type of the result, which a float32 weight has float32
  * @returns [T, out]
  */
-export function linear<D extends GemmType>(
+export function linear<D extends GemmType, Y extends "float32" | NoInfer<D> = "float32">(
   x: Rows<NoInfer<D>>,
   weight: Tensor<D, 2>,
-): Tensor<"float32", 2> {
+  dtype: Y = "float32" as Y,
+): Tensor<Y, 2> {
   checkWeight("linear", x, weight);
-  const y = Tensor.empty<"float32", 2>(x.device, "float32", [x.shape[0], weight.shape[0]]);
+  if (weight.dtype === "float32" && dtype !== "float32") {
+    throw new TypeError(`Cannot compute linear: a float32 weight gives float32, not ${dtype}`);
+  }
+  const y = Tensor.empty<Y, 2>(x.device, dtype, [x.shape[0], weight.shape[0]]);
   product(x, weight, y, 0);
   return y;
 }

@@ -3,6 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { Tensor } from "../../mod.ts";
 import { RotaryTable, splitHeadsRotary } from "../../src/nn/rotary.ts";
+import { cast } from "../../src/tensor/cast.ts";
 import { swapAxes } from "../../src/tensor/swap_axes.ts";
 import { assertClose, bfloat16Bits, device, deviceTest, normal } from "../tensor/on_device.ts";
 
@@ -44,7 +45,7 @@ for (const [T, heads, kv, d] of [[1, 1, 1, 2], [13, 4, 2, 8], [40, 9, 3, 64]] as
         const [cos, sin] = [cosine[t * d / 2 + i], sine[t * d / 2 + i]];
         return c < d / 2 ? a * cos - b * sin : b * cos + a * sin;
       });
-    const { q, k, v } = splitHeadsRotary(qkv, table, heads, kv, "float32");
+    const { q, k, v } = splitHeadsRotary(qkv, table, heads, kv);
     using qs = q;
     using ks = k;
     using vs = v;
@@ -56,13 +57,15 @@ for (const [T, heads, kv, d] of [[1, 1, 1, 2], [13, 4, 2, 8], [40, 9, 3, 64]] as
     assertClose(actual[1], expected(heads, kv, true), 2e-7, "keys");
     assertClose(actual[2], expected(heads + kv, kv, false), 0, "values");
 
-    const half = splitHeadsRotary(qkv, table, heads, kv, "bfloat16");
-    using _halfQueries = half.q;
-    using halfByHead = swapAxes(half.q, "float32");
-    assertEquals([...await halfByHead.data()].map(bfloat16Bits), [...actual[0]].map(bfloat16Bits));
-    for (const [i, part] of [[1, half.k], [2, half.v]] as const) {
-      using rounded = part;
-      assertEquals([...await rounded.data()], [...actual[i]].map(bfloat16Bits), "in bfloat16");
+    // In bfloat16: the same of rounded projections, rounded.
+    using rounded = cast(qkv, "bfloat16");
+    using exact = cast(rounded, "float32");
+    const half = splitHeadsRotary(rounded, table, heads, kv);
+    const whole = splitHeadsRotary(exact, table, heads, kv);
+    for (const part of ["q", "k", "v"] as const) {
+      using bits = half[part];
+      using values = whole[part];
+      assertEquals([...await bits.data()], [...await values.data()].map(bfloat16Bits), part);
     }
   });
 }

@@ -81,6 +81,10 @@ const promises: Record<string, () => void> = {
     linear(vector, matrix);
     // @ts-expect-error: x is bfloat16
     linear(half, matrix);
+    const rounded = linear(half, half, "bfloat16");
+    same<typeof rounded, Tensor<"bfloat16", 2>>();
+    // @ts-expect-error: a float32 weight gives float32
+    linear(matrix, matrix, "bfloat16");
     // @ts-expect-error: the weight has rank 3
     linear(matrix, cube);
     // @ts-expect-error: the weight holds whole numbers
@@ -102,14 +106,15 @@ const promises: Record<string, () => void> = {
     // @ts-expect-error: ε is missing
     rmsNorm(matrix, vector);
   },
-  "swiglu takes a float32 matrix": () => {
+  "swiglu takes a matrix of floats": () => {
     const activated = swiglu(matrix), rounded = swiglu(matrix, "bfloat16");
     same<typeof activated, Tensor<"float32", 2>>();
     same<typeof rounded, Tensor<"bfloat16", 2>>();
     // @ts-expect-error: rank 3
     swiglu(cube);
-    // @ts-expect-error: bfloat16
     swiglu(half);
+    // @ts-expect-error: whole numbers
+    swiglu(ids);
   },
   "cast keeps the rank": () => {
     const down = cast(cube, "bfloat16");

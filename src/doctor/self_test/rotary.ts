@@ -1,7 +1,7 @@
 // The fused projection split into heads, queries and keys turned by their position's angles.
 
 import type { Device } from "../../cuda/device.ts";
-import { assertClose, bfloat16ToNumbers } from "./compare.ts";
+import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
@@ -19,10 +19,12 @@ export function checkHeads(
   prefix = "",
 ): number {
   const all = heads + 2 * kvHeads, half = d / 2, group = heads / kvHeads;
-  const qkv = random.normals(tokens * all * d);
+  let qkv: Float32Array = random.normals(tokens * all * d);
   const angles = random.normals(tokens * half, 3);
   const cosines = angles.map(Math.cos), sines = angles.map(Math.sin);
-  const x = given(device, "float32", qkv);
+  const bits = numbersToBfloat16(qkv);
+  const x = given(device, dtype, dtype === "float32" ? qkv : bits);
+  if (dtype === "bfloat16") qkv = bfloat16ToNumbers(bits);
   const cosine = given(device, "float32", cosines), sine = given(device, "float32", sines);
   const outputs = [heads, kvHeads, kvHeads].map((n) => wanted(device, dtype, n * tokens * d));
   device.kernel(`${prefix}split_heads_rotary_${dtype}`).overRows(

@@ -3,8 +3,10 @@
 // layer at a time are dequantized from the file, so memory does not grow with the model's depth.
 
 import type { Device } from "../../cuda/device.ts";
+import type { GemmType } from "../../cuda/gemm.ts";
 import { dequantize, loadTensor, uploadBlocks } from "../../formats/dequantize.ts";
 import { GgufError, type GgufFile } from "../../formats/gguf.ts";
+import { Staging } from "../../formats/staging.ts";
 import { Tokenizer } from "../../formats/tokenizer.ts";
 import { swiglu } from "../../tensor/activation.ts";
 import { cast } from "../../tensor/cast.ts";
@@ -46,7 +48,8 @@ export interface LlamaConfig {
 /** Options of {@linkcode LlamaModel.forward}. */
 export interface ForwardOptions {
   /**
-   * Type of the inputs of matrix products. Sums, norms and the hidden state are float32 in both.
+   * Type of the inputs of matrix products, and of queries, keys, values, gate and up. Sums, norms, x_down
+   * and the hidden state are float32 in both.
    * @default {"float32"}
    */
   dtype?: "float32" | "bfloat16";
@@ -204,8 +207,9 @@ export class LlamaModel implements Disposable {
   #loadMatrices(
     layer: number,
     names: readonly (readonly [string, string])[],
-    dtype: "float32" | "bfloat16",
+    dtype: GemmType,
     probes: Probes,
+    staging: Staging,
   ): Weight {
     const { device, file } = this;
     const tensors = names.map(([name]) => file.tensor(`blk.${layer}.${name}.weight`));
@@ -220,7 +224,7 @@ export class LlamaModel implements Disposable {
     for (const [i, tensor] of tensors.entries()) {
       const [name, tap] = names[i]!;
       using part = fused.slice(row, row += tensor.shape[0]!) as Weight;
-      using blocks = uploadBlocks(device, file, tensor);
+      using blocks = uploadBlocks(device, file, tensor, staging);
       const rotary = name === "attn_q" || name === "attn_k";
       dequantize(blocks, tensor.type, part, rotary ? this.config.headDimension : 0);
       if (exact) probes.emit(`${tap}.weight`, part as Tensor<"float32", 2>, layer);
@@ -230,13 +234,13 @@ export class LlamaModel implements Disposable {
     return fused;
   }
 
-  #loadLayer(layer: number, dtype: "float32" | "bfloat16", probes: Probes): LayerWeights {
+  #loadLayer(layer: number, dtype: GemmType, probes: Probes, staging: Staging): LayerWeights {
     const norm = (name: string) => {
-      using matrix = loadTensor(this.device, this.file, `blk.${layer}.${name}.weight`);
+      using matrix = loadTensor(this.device, this.file, `blk.${layer}.${name}.weight`, staging);
       return matrix.reshape<1>([this.config.hiddenSize]);
     };
     const matrices = (names: readonly (readonly [string, string])[]) =>
-      this.#loadMatrices(layer, names, dtype, probes);
+      this.#loadMatrices(layer, names, dtype, probes, staging);
     using stack = new DisposableStack(); // frees what is there if one of the others fails
     const weights = new LayerWeights(
       stack.use(norm("attn_norm")),
@@ -308,6 +312,7 @@ export class LlamaModel implements Disposable {
       config.rotaryBase,
       factors,
     );
+    using staging = new Staging(device, this.#layerBytes());
     const hidden = this.#embed(sequences);
     try {
       for (const [sequence, h] of hidden.entries()) probes.emit("embed", h, -1, sequence);
@@ -316,7 +321,8 @@ export class LlamaModel implements Disposable {
       // the queue, and the memory of what is queued, stay short.
       let previous = device.mark();
       for (let layer = 0; layer < config.layers; layer++) {
-        using weights = this.#loadLayer(layer, dtype, probes);
+        staging.turn(); // the layer before the last is waited for
+        using weights = this.#loadLayer(layer, dtype, probes, staging);
         for (const [sequence, h] of hidden.entries()) {
           this.#runLayer(layer, sequence, h, weights, rotary, dtype, probes);
           const current = device.mark();
@@ -332,6 +338,16 @@ export class LlamaModel implements Disposable {
       for (const h of hidden) h.dispose();
       throw error;
     }
+  }
+
+  /** Bytes of the largest layer's tensors in the file. */
+  #layerBytes(): number {
+    const bytes = new Array<number>(this.config.layers).fill(0);
+    for (const [name, { byteLength }] of this.file.tensors) {
+      const layer = /^blk\.(\d+)\./.exec(name)?.[1];
+      if (layer !== undefined) bytes[Number(layer)]! += byteLength;
+    }
+    return Math.max(...bytes);
   }
 
   /** What each rotary frequency is divided by, or undefined. */
@@ -355,12 +371,17 @@ export class LlamaModel implements Disposable {
   ): void {
     const { device, config } = this;
     const [tokens] = h.shape;
-    const emit = (tap: string, tensor: Tensor<"float32">) =>
-      probes.emit(tap, tensor, layer, sequence);
+    const emit = (tap: string, tensor: Tensor<GemmType>) => {
+      if (!probes.wants(tap, layer)) return;
+      using exact = tensor.dtype === "float32"
+        ? tensor.reshape(tensor.shape)
+        : cast(tensor as Tensor<"bfloat16">, "float32");
+      probes.emit(tap, exact as Tensor<"float32">, layer, sequence);
+    };
     {
       using normed = rmsNorm(h, weights.attentionNorm, config.normEpsilon, dtype); // T H
-      using qkv = linear(normed, weights.qkv); // T (n+2kv)d
-      const heads = splitHeadsRotary(qkv, rotary, config.heads, config.keyValueHeads, dtype);
+      using qkv = linear(normed, weights.qkv, dtype); // T (n+2kv)d
+      const heads = splitHeadsRotary(qkv, rotary, config.heads, config.keyValueHeads);
       using q = heads.q; // kv T g d
       using k = heads.k; // kv T d
       using v = heads.v; // kv T d
@@ -369,15 +390,8 @@ export class LlamaModel implements Disposable {
         using flat = byHead.reshape<3>([config.heads, tokens, config.headDimension]);
         emit("attn.q_rotated", flat);
       }
-      for (const [name, tensor] of [["k_rotated", k], ["v", v]] as const) {
-        if (!probes.wants(`attn.${name}`, layer)) continue;
-        if (tensor.dtype === "float32") {
-          emit(`attn.${name}`, tensor as Tensor<"float32", 3>);
-        } else {
-          using exact = cast(tensor as Tensor<"bfloat16", 3>, "float32");
-          emit(`attn.${name}`, exact);
-        }
-      }
+      emit("attn.k_rotated", k);
+      emit("attn.v", v);
       using cumulative = probes.wants("attn.cumulative", layer)
         ? Tensor.zeros<"float32", 2>(device, "float32", [config.heads, tokens])
         : null;
@@ -386,11 +400,11 @@ export class LlamaModel implements Disposable {
       addLinear(h, attention, weights.output);
     }
     using normed = rmsNorm(h, weights.mlpNorm, config.normEpsilon, dtype); // T H
-    using gateUp = linear(normed, weights.gateUp); // T 2I
+    using gateUp = linear(normed, weights.gateUp, dtype); // T 2I
     emit("mlp.gate_up", gateUp);
-    const exact = dtype === "float32" || probes.wants("mlp.down.input", layer);
-    using down = swiglu(gateUp, exact ? "float32" : dtype); // T I
-    if (exact) emit("mlp.down.input", down as Tensor<"float32", 2>);
+    // Probes get it before it is rounded.
+    using down = swiglu(gateUp, probes.wants("mlp.down.input", layer) ? "float32" : dtype); // T I
+    emit("mlp.down.input", down);
     addLinear(h, down, weights.down);
     emit("output", h);
   }

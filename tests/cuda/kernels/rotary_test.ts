@@ -23,8 +23,8 @@ faultsAreFound([
   {
     name: "values are turned as keys are",
     file: "rotary.cu",
-    from: "from_float<T>(from[i]);",
-    to: "from_float<T>(from[i] * c[i % half]);",
+    from: "to[i] = from[i];",
+    to: "to[i] = from_float<T>(to_float(from[i]) * c[i % half]);",
     check: small,
   },
   {

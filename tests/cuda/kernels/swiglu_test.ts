@@ -1,18 +1,18 @@
 // swiglu.cu against silu(gate) · up in float64.
 
 import type { Device } from "../../../src/cuda/device.ts";
-import { checkSwiglu } from "../../../src/doctor/self_test/swiglu.ts";
+import { checkSwiglu, PAIRS } from "../../../src/doctor/self_test/swiglu.ts";
 import type { Random } from "../../random.ts";
 import { faultsAreFound, kernelTest } from "./bench.ts";
 
 const simple = (device: Device, random: Random, prefix = "") =>
-  checkSwiglu(device, random.normals(2 * 5 * 33, 3), 5, 33, "float32", prefix);
+  checkSwiglu(device, random.normals(2 * 5 * 33, 3), 5, 33, PAIRS[0], prefix);
 
 kernelTest("swiglu equals silu(gate) · up at odd sizes", (device, random) => {
   for (const rows of [1, 2, 33]) {
     for (const columns of [1, 2, 31, 33, 63, 65, 127, 577]) {
-      for (const dtype of ["float32", "bfloat16"] as const) {
-        checkSwiglu(device, random.normals(2 * rows * columns, 4), rows, columns, dtype);
+      for (const types of PAIRS) {
+        checkSwiglu(device, random.normals(2 * rows * columns, 4), rows, columns, types);
       }
     }
   }
@@ -44,8 +44,8 @@ faultsAreFound([
   {
     name: "gate and up change places",
     file: "swiglu.cu",
-    from: "z = gate[c]",
-    to: "z = up[c]",
+    from: "z = to_float(gate[c])",
+    to: "z = to_float(up[c])",
     check: simple,
   },
 ]);

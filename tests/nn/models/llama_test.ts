@@ -17,11 +17,12 @@ import { decode, randomContents, recorded, recordedContents, withModel } from ".
 /**
  * float32: max|error| / max|x|; both sides round each of some 30 steps at 2⁻²⁴; measured 1.4e-6 at most.
  * bfloat16: ‖error‖ / ‖x‖, as single values scatter more (3e-2); inputs of products are rounded at 2⁻⁹ in
- * 3 layers. Measured 1.9e-2, which is what PyTorch gives too when it rounds at the same places.
+ * 3 layers, and queries, keys, values, gate and up. Measured 2.1e-2; without the latter 1.9e-2, which is
+ * what PyTorch gives too when it rounds at the same places.
  */
 const TOLERANCE = {
   float32: { measure: "largest", limit: 1e-5 },
-  bfloat16: { measure: "norm", limit: 2e-2 },
+  bfloat16: { measure: "norm", limit: 2.5e-2 },
 } as const;
 
 /** Keeps a copy of each tensor of its taps. */
