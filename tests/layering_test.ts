@@ -45,6 +45,7 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/host/driver/host.h": "declarations of what the .cpp files beside it define",
   "src/host/driver/kernel.h": "wraps each kernel: module_test.ts and tests/cuda/kernel_test.ts",
   "src/host/driver/kernel_entry.h": "structs that kernel.h fills and module.cpp reads",
+  "src/host/driver/onednn.h": "what blas_test.ts and the tests of softmax compute by",
   "src/host/driver/kernel_simt.h": "the part of kernel.h that simt_test.ts exercises",
   "src/outliers/analysis.ts": "holds types only",
   "src/outliers/report/activation_figures.ts": "tested by figures_test.ts",

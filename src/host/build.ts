@@ -24,6 +24,7 @@ import kernelSimt from "./driver/kernel_simt.h" with { type: "text" };
 import memory from "./driver/memory.cpp" with { type: "text" };
 import module from "./driver/module.cpp" with { type: "text" };
 import nvrtc from "./driver/nvrtc.cpp" with { type: "text" };
+import onednn from "./driver/onednn.h" with { type: "text" };
 import simt from "./driver/simt.cpp" with { type: "text" };
 import stream from "./driver/stream.cpp" with { type: "text" };
 
@@ -31,6 +32,7 @@ const headers: Record<string, string> = {
   "abi.h": abi,
   "fiber.h": fiberHeader,
   "host.h": host,
+  "onednn.h": onednn,
   "kernel_entry.h": kernelEntry,
 };
 const units: Record<string, string> = {

@@ -1,20 +1,17 @@
 // cuBLAS on the host: matrix products by oneDNN, f32 or bf16 inputs, f32 sums. cuBLAS counts by columns:
 // the row-major product of the transposes is the same memory, so that is what oneDNN computes.
-#if !__has_include(<oneapi/dnnl/dnnl.hpp>)
-#error "oneDNN's headers are missing: install libdnnl-dev"
-#endif
-#include <oneapi/dnnl/dnnl.hpp>
-
 #include <cstring>
 #include <map>
 #include <unordered_set>
 #include <vector>
 
 #include "host.h"
+#include "onednn.h"
 
 namespace {
 
 using dnnl::memory;
+using host::engine;
 
 struct Handle {
   CUstream stream = nullptr;
@@ -22,11 +19,6 @@ struct Handle {
 
 std::mutex table_mutex;
 auto &handles = *new std::unordered_set<Handle *>;
-
-dnnl::engine &engine() {
-  static auto &engine = *new dnnl::engine(dnnl::engine::kind::cpu, 0);
-  return engine;
-}
 
 // A row-major matrix product C[rows, columns] = alpha · A[rows, inner] · B[inner, columns] + beta · C.
 struct Product {

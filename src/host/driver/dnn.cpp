@@ -1,16 +1,13 @@
 // cuDNN on the host: softmax and its gradient by oneDNN, float32.
-#if !__has_include(<oneapi/dnnl/dnnl.hpp>)
-#error "oneDNN's headers are missing: install libdnnl-dev"
-#endif
-#include <oneapi/dnnl/dnnl.hpp>
-
 #include <unordered_map>
 
 #include "host.h"
+#include "onednn.h"
 
 namespace {
 
 using dnnl::memory;
+using host::engine;
 
 struct Handle {
   CUstream stream = nullptr;
@@ -27,11 +24,6 @@ struct Tensor {
 std::mutex table_mutex;
 auto &handles = *new std::unordered_map<cudnnHandle_t, std::unique_ptr<Handle>>;
 auto &tensors = *new std::unordered_map<cudnnTensorDescriptor_t, std::unique_ptr<Tensor>>;
-
-dnnl::engine &engine() {
-  static auto &engine = *new dnnl::engine(dnnl::engine::kind::cpu, 0);
-  return engine;
-}
 
 constexpr int axis = 1;  // of [n, c, h · w]
 
