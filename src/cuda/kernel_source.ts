@@ -38,6 +38,26 @@ const KINDS: Record<string, ParameterKind> = {
   "float": "float",
 };
 
+const MACRO = /^#define[ \t]+(\w+)\(([^)]*)\)((?:.*\\\n)*.*)\n?/gm;
+
+/** The source with its macros that define kernels expanded, as the preprocessor will; others are left alone. */
+function expandKernelMacros(source: string): string {
+  let text = source;
+  for (const [definition, name, list, body] of source.matchAll(MACRO)) {
+    if (!body!.includes("__global__")) continue;
+    const parameters = list!.split(",").map((parameter) => parameter.trim());
+    text = text.replace(definition, "\n").replace(
+      new RegExp(String.raw`^[ \t]*${name}\(([^)]*)\)`, "gm"),
+      (_, given: string) => {
+        const values = given.split(",").map((value) => value.trim());
+        const valueOf = (word: string) => values[parameters.indexOf(word)] ?? word;
+        return body!.replace(/\\\n/g, "\n").replace(/\w+/g, valueOf).replace(/\s*##\s*/g, "");
+      },
+    );
+  }
+  return text;
+}
+
 function parseParameter(kernel: string, text: string): { name: string; kind: ParameterKind } {
   const match = /^(.*?)(\w+)$/s.exec(text.trim());
   if (match) {
@@ -51,9 +71,13 @@ function parseParameter(kernel: string, text: string): { name: string; kind: Par
   );
 }
 
-/** The kernels in a source, in order. */
+/**
+ * The kernels in a source, in order. A macro of which each use defines kernels must be used at the start of a
+ * line, with arguments that hold no parentheses.
+ */
 export function parseKernels(source: string): KernelSignature[] {
-  return [...source.replace(COMMENT, " ").matchAll(KERNEL)].map(([, name, list]) => {
+  const text = expandKernelMacros(source.replace(COMMENT, " "));
+  return [...text.matchAll(KERNEL)].map(([, name, list]) => {
     let bytes = 0;
     const texts = /^\s*(void\s*)?$/.test(list!) ? [] : list!.split(",");
     const parameters = texts.map((text) => {

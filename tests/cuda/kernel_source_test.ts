@@ -1,8 +1,9 @@
 // The reader of kernel signatures: names, kinds and packed offsets as CUDA has them, and what it refuses.
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parseKernels } from "../../src/cuda/kernel_source.ts";
 import { kernelSources } from "../../src/cuda/kernels.ts";
+import { root } from "../../tools/project.ts";
 
 Deno.test("arguments are packed at multiples of their size", () => {
   const [kernel, ...rest] = parseKernels(`
@@ -73,9 +74,38 @@ Deno.test("a parameter of another type is refused with its kernel and text", () 
   }
 });
 
-Deno.test("every kernel in the sources is read", () => {
+Deno.test("a macro that defines kernels is expanded where it is used", () => {
+  const kernels = parseKernels(`
+    #define SQUARE(x) ((x) * (x))
+    #define UNARY(NAME, T) \\
+      extern "C" __global__ void NAME##_##T(T *y, const T *x, int NAMES) {} \\
+      extern "C" __global__ void NAME##_##T##_backward(T *dx, long long n) {}
+    UNARY(relu, float)
+    UNARY( silu , bfloat16)
+    void f() { UNARY(no, kernel) }
+    #undef UNARY
+  `.replace(/^ {4}/gm, ""));
+  assertEquals(kernels.map(({ name, parameters }) => [name, parameters.map(({ name }) => name)]), [
+    ["relu_float", ["y", "x", "NAMES"]],
+    ["relu_float_backward", ["dx", "n"]],
+    ["silu_bfloat16", ["y", "x", "NAMES"]],
+    ["silu_bfloat16_backward", ["dx", "n"]],
+  ]);
+});
+
+Deno.test("the kernels that are read are those that the preprocessor leaves", async () => {
   for (const { name, text } of kernelSources) {
-    const code = text.replace(/\/\/.*/g, "");
-    assertEquals(parseKernels(text).length, code.match(/__global__/g)?.length, name);
+    const child = new Deno.Command("g++", {
+      args: ["-E", "-P", "-x", "c++", "-I", `${root}/src/cuda/kernels`, "-"],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(text));
+    await writer.close();
+    const expanded = new TextDecoder().decode((await child.output()).stdout);
+    const names = [...expanded.matchAll(/__global__\s+void\s+(\w+)/g)].map(([, name]) => name);
+    assertEquals(parseKernels(text).map(({ name }) => name), names, name);
+    assert(names.length > 0, name);
   }
 });
