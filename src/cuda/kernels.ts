@@ -3,6 +3,7 @@
 import type { KernelSource } from "./compile.ts";
 import attention from "./kernels/attention.cu" with { type: "text" };
 import cast from "./kernels/cast.cu" with { type: "text" };
+import copy from "./kernels/copy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
@@ -14,6 +15,7 @@ import swiglu from "./kernels/swiglu.cu" with { type: "text" };
 const texts = {
   "attention.cu": attention,
   "cast.cu": cast,
+  "copy.cu": copy,
   "dequantize.cu": dequantize,
   "gather_rows.cu": gatherRows,
   "norm.cu": norm,

@@ -5,6 +5,7 @@ import type { Device } from "../cuda/device.ts";
 import { scope } from "../tensor/scope.ts";
 import { selfTests as attention } from "./self_test/attention.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
+import { selfTests as copy } from "./self_test/copy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as gatherRows } from "./self_test/gather_rows.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
@@ -20,6 +21,7 @@ import { selfTests as swiglu } from "./self_test/swiglu.ts";
 export const selfTests: SelfTest[] = [
   ...attention,
   ...cast,
+  ...copy,
   ...dequantize,
   ...gatherRows,
   ...norm,
