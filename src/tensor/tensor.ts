@@ -4,6 +4,7 @@
 import type { Device } from "../cuda/device.ts";
 import { type BackwardOptions, runBackward } from "./autograd/backward.ts";
 import { type Edge, type GradientHook, GraphNode } from "./autograd/graph.ts";
+import { noGrad } from "./autograd/recording.ts";
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type DataOf, type DType, isFloat, newData } from "./dtype.ts";
 import { keep, own, type Owned } from "./scope.ts";
@@ -367,7 +368,7 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
 
   /** The elements, once all work queued so far is done (bfloat16: its 16 bits). */
   async data(): Promise<DataOf<D>> {
-    using dense = contiguous(this).unownedAlias();
+    using dense = this.#dense();
     const array = newData(this.dtype, this.size);
     await this.device.download(array, dense.pointer);
     return array;
@@ -383,9 +384,14 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
     return array;
   }
 
+  /** A contiguous tensor of the same elements, to be freed by the caller. */
+  #dense(): Tensor<D, R> {
+    return keep(this.isContiguous ? this.alias() : noGrad(() => contiguous(this)));
+  }
+
   /** The elements once all work queued so far is done, blocking the thread. */
   dataSync(): DataOf<D> {
-    using dense = contiguous(this).unownedAlias();
+    using dense = this.#dense();
     const array = newData(this.dtype, this.size);
     this.device.downloadSync(array, dense.pointer);
     return array;

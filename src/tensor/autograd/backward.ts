@@ -1,7 +1,7 @@
 // The backward pass: from results to what they derive from, each operation once, the latest first.
 
 import { add, addInPlace } from "../arithmetic.ts";
-import { contiguous } from "../contiguous.ts";
+import { copyInto } from "../contiguous.ts";
 import type { DType } from "../dtype.ts";
 import { keep, keepReturned } from "../scope.ts";
 import { Tensor } from "../tensor.ts";
@@ -121,8 +121,7 @@ function accumulate(leaf: GraphNode, gradient: Tensor): void {
     leaf.gradient = gradient.unownedAlias();
   } else {
     const copy = Tensor.empty(gradient.device, gradient.dtype, gradient.shape);
-    using dense = contiguous(gradient).unownedAlias();
-    gradient.device.copy(copy.pointer, dense.pointer, copy.byteLength);
+    copyInto(copy, gradient);
     leaf.gradient = keep(copy);
   }
 }

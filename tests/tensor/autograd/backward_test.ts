@@ -106,7 +106,7 @@ deviceTest(
   "what operations saved is freed during the pass, and kept for another on request",
   () => {
     using x = leaf(1, 2);
-    using y = total(times(x, x));
+    using y = scope(() => total(times(x, x)));
     y.backward({ retainGraph: true });
     y.backward();
     assertEquals(values(x.grad), [4, 8]);
