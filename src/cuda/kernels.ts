@@ -5,8 +5,10 @@ import attention from "./kernels/attention.cu" with { type: "text" };
 import cast from "./kernels/cast.cu" with { type: "text" };
 import copy from "./kernels/copy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
+import find from "./kernels/find.cu" with { type: "text" };
 import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
+import reduce from "./kernels/reduce.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
@@ -17,8 +19,10 @@ const texts = {
   "cast.cu": cast,
   "copy.cu": copy,
   "dequantize.cu": dequantize,
+  "find.cu": find,
   "gather_rows.cu": gatherRows,
   "norm.cu": norm,
+  "reduce.cu": reduce,
   "rotary.cu": rotary,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,

@@ -7,10 +7,12 @@ import { selfTests as attention } from "./self_test/attention.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
 import { selfTests as copy } from "./self_test/copy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
+import { selfTests as find } from "./self_test/find.ts";
 import { selfTests as gatherRows } from "./self_test/gather_rows.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
 import { Random } from "./self_test/random.ts";
+import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
 import { selfTests as statistics } from "./self_test/statistics.ts";
@@ -23,8 +25,10 @@ export const selfTests: SelfTest[] = [
   ...cast,
   ...copy,
   ...dequantize,
+  ...find,
   ...gatherRows,
   ...norm,
+  ...reduce,
   ...rotary,
   ...statistics,
   ...swapAxes,
