@@ -4,7 +4,7 @@ import { defineOp } from "./autograd/define_op.ts";
 import { contiguous, copyInto } from "./contiguous.ts";
 import type { DType } from "./dtype.ts";
 import type { Minus1, Plus1 } from "./rank.ts";
-import { sumTo } from "./reduce.ts";
+import { sumTo } from "./sum_to.ts";
 import { rowMajor, Tensor } from "./tensor.ts";
 
 /** An axis counted from the front; throws if there is none of that number. */
