@@ -53,7 +53,12 @@ export {
   valueAndGrad,
   type ValueAndGradients,
 } from "./src/tensor/autograd/grad.ts";
-export { type Edge, type GradientHook, GraphNode } from "./src/tensor/autograd/graph.ts";
+export {
+  type Backward,
+  type Edge,
+  type GradientHook,
+  GraphNode,
+} from "./src/tensor/autograd/graph.ts";
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
 export {

@@ -2,7 +2,7 @@
 // tensor of known rank stays one of unknown rank (`number`) whatever its methods return.
 
 /** `Plus1[R]`: one axis more. */
-export interface Plus1 {
+export type Plus1 = {
   0: 1;
   1: 2;
   2: 3;
@@ -10,10 +10,10 @@ export interface Plus1 {
   4: 5;
   5: 6;
   [rank: number]: number;
-}
+};
 
 /** `Minus1[R]`: one axis less. */
-export interface Minus1 {
+export type Minus1 = {
   1: 0;
   2: 1;
   3: 2;
@@ -21,10 +21,10 @@ export interface Minus1 {
   5: 4;
   6: 5;
   [rank: number]: number;
-}
+};
 
 /** `Minus[R][N]`: N axes less. */
-export interface Minus {
+export type Minus = {
   0: {
     0: 0;
     [count: number]: number;
@@ -75,10 +75,10 @@ export interface Minus {
     [count: number]: number;
   };
   [rank: number]: { [count: number]: number };
-}
+};
 
 /** `MaxRank[R][S]`: the rank of two tensors broadcast together. */
-export interface MaxRank {
+export type MaxRank = {
   0: {
     0: 0;
     1: 1;
@@ -150,4 +150,4 @@ export interface MaxRank {
     [rank: number]: number;
   };
   [rank: number]: { [rank: number]: number };
-}
+};

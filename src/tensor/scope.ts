@@ -37,8 +37,6 @@ function collect(value: unknown, into: Set<unknown>): void {
  * objects), which the enclosing scope, if any, then owns. `body` must not be asynchronous: work of
  * others would run inside the scope.
  *
- * @param name of the scope, for the error that a use of a freed tensor gives
- *
  * @example Keep only the result
  * ```ts
  * import { Device, scope, Tensor } from "@outlierscope/outlierscope";
@@ -51,6 +49,7 @@ function collect(value: unknown, into: Set<unknown>): void {
  * ```
  */
 export function scope<T>(body: () => T): T;
+/** The same with a name, which the error that a use of a freed tensor gives then tells. */
 export function scope<T>(name: string, body: () => T): T;
 export function scope<T>(...args: [() => T] | [string, () => T]): T {
   const [name, body] = args.length === 1 ? [undefined, args[0]] : args;

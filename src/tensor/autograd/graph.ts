@@ -41,6 +41,8 @@ export class GraphNode {
   #spent = false;
 
   /**
+   * For the files of this folder.
+   *
    * @param name of the operation, for errors
    * @param inputs where gradients go; null where none is wanted
    * @param shapes dtype and shape of each input
