@@ -36,6 +36,13 @@ export { LibraryError } from "./src/ffi/libraries.ts";
 export { HostBuildError } from "./src/host/build.ts";
 export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";
 export { type BlockType } from "./src/formats/gguf.ts";
+export {
+  Safetensors,
+  SafetensorsError,
+  type SafetensorsTensor,
+  type SafetensorsType,
+  saveSafetensors,
+} from "./src/formats/safetensors.ts";
 export { Tokenizer } from "./src/formats/tokenizer.ts";
 export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
 export { loadModel } from "./src/nn/load.ts";
