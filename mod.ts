@@ -43,6 +43,7 @@ export {
   type SafetensorsType,
   saveSafetensors,
 } from "./src/formats/safetensors.ts";
+export { Staging } from "./src/formats/staging.ts";
 export { Tokenizer } from "./src/formats/tokenizer.ts";
 export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
 export { loadModel } from "./src/nn/load.ts";

@@ -1,9 +1,8 @@
 // Safetensors: checkpoints of one file or of several with an index, read one tensor at a time and written whole.
 
 import type { Device } from "../cuda/device.ts";
-import type { GemmType } from "../cuda/gemm.ts";
 import { onExit } from "../host/clean_up.ts";
-import type { DType } from "../tensor/dtype.ts";
+import type { DType, FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { dequantize } from "./dequantize.ts";
 import { openLocalFile, readAt } from "./local_file.ts";
@@ -232,7 +231,7 @@ export class Safetensors implements Disposable {
    * @param dtype float32 is exact for floats of up to 32 bits; bfloat16 rounds to nearest even
    * @param staging page-locked memory that the bytes pass through, if given
    */
-  load<D extends GemmType = "float32">(
+  load<D extends FloatType = "float32">(
     device: Device,
     name: string,
     dtype: D = "float32" as D,
