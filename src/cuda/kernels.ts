@@ -7,6 +7,7 @@ import copy from "./kernels/copy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
+import normBackward from "./kernels/norm_backward.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
@@ -19,6 +20,7 @@ const texts = {
   "dequantize.cu": dequantize,
   "gather_rows.cu": gatherRows,
   "norm.cu": norm,
+  "norm_backward.cu": normBackward,
   "rotary.cu": rotary,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,

@@ -10,6 +10,7 @@ import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as gatherRows } from "./self_test/gather_rows.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
+import { selfTests as normBackward } from "./self_test/norm_backward.ts";
 import { Random } from "./self_test/random.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
@@ -25,6 +26,7 @@ export const selfTests: SelfTest[] = [
   ...dequantize,
   ...gatherRows,
   ...norm,
+  ...normBackward,
   ...rotary,
   ...statistics,
   ...swapAxes,
