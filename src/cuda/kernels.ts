@@ -5,10 +5,11 @@ import attention from "./kernels/attention.cu" with { type: "text" };
 import cast from "./kernels/cast.cu" with { type: "text" };
 import copy from "./kernels/copy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
-import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
+import gather from "./kernels/gather.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
 import normBackward from "./kernels/norm_backward.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
+import scatter from "./kernels/scatter.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
 import swiglu from "./kernels/swiglu.cu" with { type: "text" };
@@ -18,10 +19,11 @@ const texts = {
   "cast.cu": cast,
   "copy.cu": copy,
   "dequantize.cu": dequantize,
-  "gather_rows.cu": gatherRows,
+  "gather.cu": gather,
   "norm.cu": norm,
   "norm_backward.cu": normBackward,
   "rotary.cu": rotary,
+  "scatter.cu": scatter,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,
   "swiglu.cu": swiglu,
