@@ -7,11 +7,13 @@ import { selfTests as attention } from "./self_test/attention.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
 import { selfTests as copy } from "./self_test/copy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
+import { selfTests as find } from "./self_test/find.ts";
 import { selfTests as gather } from "./self_test/gather.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
 import { selfTests as normBackward } from "./self_test/norm_backward.ts";
 import { Random } from "./self_test/random.ts";
+import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import { selfTests as scatter } from "./self_test/scatter.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
@@ -25,9 +27,11 @@ export const selfTests: SelfTest[] = [
   ...cast,
   ...copy,
   ...dequantize,
+  ...find,
   ...gather,
   ...norm,
   ...normBackward,
+  ...reduce,
   ...rotary,
   ...scatter,
   ...statistics,
