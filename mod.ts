@@ -70,6 +70,15 @@ export {
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
 export {
+  addLinear,
+  linear,
+  type LinearOptions,
+  type MixedLinearOptions,
+  type Rows,
+  type Weight,
+} from "./src/tensor/linear.ts";
+export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
+export {
   expand,
   permute,
   reshape,

@@ -6,10 +6,12 @@ import cast from "./kernels/cast.cu" with { type: "text" };
 import copy from "./kernels/copy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import find from "./kernels/find.cu" with { type: "text" };
-import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
+import gather from "./kernels/gather.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
+import normBackward from "./kernels/norm_backward.cu" with { type: "text" };
 import reduce from "./kernels/reduce.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
+import scatter from "./kernels/scatter.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
 import swiglu from "./kernels/swiglu.cu" with { type: "text" };
@@ -20,10 +22,12 @@ const texts = {
   "copy.cu": copy,
   "dequantize.cu": dequantize,
   "find.cu": find,
-  "gather_rows.cu": gatherRows,
+  "gather.cu": gather,
   "norm.cu": norm,
+  "norm_backward.cu": normBackward,
   "reduce.cu": reduce,
   "rotary.cu": rotary,
+  "scatter.cu": scatter,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,
   "swiglu.cu": swiglu,
