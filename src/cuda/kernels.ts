@@ -4,6 +4,7 @@ import type { KernelSource } from "./compile.ts";
 import attention from "./kernels/attention.cu" with { type: "text" };
 import cast from "./kernels/cast.cu" with { type: "text" };
 import crossEntropy from "./kernels/cross_entropy.cu" with { type: "text" };
+import copy from "./kernels/copy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import find from "./kernels/find.cu" with { type: "text" };
 import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
@@ -19,6 +20,7 @@ const texts = {
   "attention.cu": attention,
   "cast.cu": cast,
   "cross_entropy.cu": crossEntropy,
+  "copy.cu": copy,
   "dequantize.cu": dequantize,
   "find.cu": find,
   "gather_rows.cu": gatherRows,

@@ -6,6 +6,7 @@ import { scope } from "../tensor/scope.ts";
 import { selfTests as attention } from "./self_test/attention.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
 import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
+import { selfTests as copy } from "./self_test/copy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as find } from "./self_test/find.ts";
 import { selfTests as gatherRows } from "./self_test/gather_rows.ts";
@@ -25,6 +26,7 @@ export const selfTests: SelfTest[] = [
   ...attention,
   ...cast,
   ...crossEntropy,
+  ...copy,
   ...dequantize,
   ...find,
   ...gatherRows,

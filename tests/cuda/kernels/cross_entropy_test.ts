@@ -1,6 +1,5 @@
 // cross_entropy.cu against its formulas: rows longer than a block, ignored rows, targets out of range, NaN.
 
-import { assertEquals } from "@std/assert";
 import type { Device } from "../../../src/cuda/device.ts";
 import {
   checkCrossEntropy,
