@@ -5,6 +5,7 @@ import type { Device } from "../cuda/device.ts";
 import { scope } from "../tensor/scope.ts";
 import { selfTests as attention } from "./self_test/attention.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
+import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
 import { selfTests as copy } from "./self_test/copy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as find } from "./self_test/find.ts";
@@ -17,6 +18,7 @@ import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import { selfTests as scatter } from "./self_test/scatter.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
+import { selfTests as softmax } from "./self_test/softmax.ts";
 import { selfTests as statistics } from "./self_test/statistics.ts";
 import { selfTests as swapAxes } from "./self_test/swap_axes.ts";
 import { selfTests as swiglu } from "./self_test/swiglu.ts";
@@ -25,6 +27,7 @@ import { selfTests as swiglu } from "./self_test/swiglu.ts";
 export const selfTests: SelfTest[] = [
   ...attention,
   ...cast,
+  ...crossEntropy,
   ...copy,
   ...dequantize,
   ...find,
@@ -34,6 +37,7 @@ export const selfTests: SelfTest[] = [
   ...reduce,
   ...rotary,
   ...scatter,
+  ...softmax,
   ...statistics,
   ...swapAxes,
   ...swiglu,

@@ -1,8 +1,8 @@
 // The header of a safetensors file: names, dtypes, shapes and places of its tensors. Everything it claims is
 // checked against the file before any data is read. Format: https://huggingface.co/docs/safetensors
 
-/** Element types of a safetensors file, and their bytes. */
-export const SAFETENSORS_BYTES = {
+/** Bytes of an element. */
+export const SAFETENSORS_BYTES: Record<SafetensorsType, number> = {
   F64: 8,
   F32: 4,
   F16: 2,
@@ -18,10 +18,25 @@ export const SAFETENSORS_BYTES = {
   BOOL: 1,
   F8_E4M3: 1,
   F8_E5M2: 1,
-} as const;
+};
 
 /** Element type of a tensor in a safetensors file. */
-export type SafetensorsType = keyof typeof SAFETENSORS_BYTES;
+export type SafetensorsType =
+  | "F64"
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "I64"
+  | "I32"
+  | "I16"
+  | "I8"
+  | "U64"
+  | "U32"
+  | "U16"
+  | "U8"
+  | "BOOL"
+  | "F8_E4M3"
+  | "F8_E5M2";
 
 /** A tensor of a safetensors file: what it is and where its bytes are. */
 export interface SafetensorsTensor {
