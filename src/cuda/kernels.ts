@@ -6,6 +6,7 @@ import cast from "./kernels/cast.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
+import random from "./kernels/random.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
@@ -17,6 +18,7 @@ const texts = {
   "dequantize.cu": dequantize,
   "gather_rows.cu": gatherRows,
   "norm.cu": norm,
+  "random.cu": random,
   "rotary.cu": rotary,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,
