@@ -103,6 +103,14 @@ export class Kernel {
     this.#launch(Kernel.#blocks(this.#device, Math.ceil(rows / warps)), threads);
   }
 
+  /** Launches with a block an item: the kernel walks `items` with `blockIdx` and `gridDim`. */
+  overBlocks(items: number, ...args: number[]): void {
+    this.#begin(args.length);
+    for (let i = 0; i < args.length; i++) this.#put(i, args[i]!);
+    const threads = Math.min(THREADS, this.#device.maxThreadsPerBlock);
+    this.#launch(Kernel.#blocks(this.#device, items), threads);
+  }
+
   /** Launches one warp. */
   once(...args: number[]): void {
     this.launch(1, this.#device.warpSize, args);

@@ -3,10 +3,13 @@
 import type { KernelSource } from "./compile.ts";
 import attention from "./kernels/attention.cu" with { type: "text" };
 import cast from "./kernels/cast.cu" with { type: "text" };
+import copy from "./kernels/copy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
+import find from "./kernels/find.cu" with { type: "text" };
 import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
 import random from "./kernels/random.cu" with { type: "text" };
+import reduce from "./kernels/reduce.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
@@ -15,10 +18,13 @@ import swiglu from "./kernels/swiglu.cu" with { type: "text" };
 const texts = {
   "attention.cu": attention,
   "cast.cu": cast,
+  "copy.cu": copy,
   "dequantize.cu": dequantize,
+  "find.cu": find,
   "gather_rows.cu": gatherRows,
   "norm.cu": norm,
   "random.cu": random,
+  "reduce.cu": reduce,
   "rotary.cu": rotary,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,

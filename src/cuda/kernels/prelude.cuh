@@ -104,6 +104,9 @@ __device__ __forceinline__ float absolute(float value) {
   return __uint_as_float(__float_as_uint(value) & 0x7fffffffu);
 }
 
+// Equality as maxima see it, to which NaN is a value.
+__device__ __forceinline__ bool same(float a, float b) { return (a == b) | ((a != a) & (b != b)); }
+
 // The bits of |x|, which order as its values do.
 __device__ __forceinline__ unsigned magnitude(float value) {
   return __float_as_uint(value) & 0x7fffffffu;

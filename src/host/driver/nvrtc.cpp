@@ -100,22 +100,9 @@ int run(const std::vector<std::string> &command, const std::string &log) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// The source with its comments blanked, in which the word `__global__` may stand.
-std::string without_comments(std::string source) {
-  for (size_t at = source.find('/'); at != std::string::npos; at = source.find('/', at + 1)) {
-    bool line = source.compare(at, 2, "//") == 0;
-    if (!line && source.compare(at, 2, "/*") != 0) continue;
-    size_t end = line ? source.find('\n', at) : source.find("*/", at + 2);
-    if (end == std::string::npos) end = source.size();
-    else if (!line) end += 2;
-    source.replace(at, end - at, end - at, ' ');
-  }
-  return source;
-}
-
 bool is_word(char c) { return isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 
-// Names of the kernels a source defines: the word before the first parenthesis after each `__global__`,
+// Names of the kernels that a preprocessed source defines: the word before the first parenthesis after each `__global__`,
 // a `__launch_bounds__(...)` between them left out.
 std::set<std::string> kernel_names(const std::string &source) {
   const std::string marker = "__global__", bounds = "__launch_bounds__";
@@ -219,35 +206,44 @@ EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram handle, int option_count,
   }
   auto in_directory = [&](const std::string &name) { return directory.path + "/" + name; };
   std::string source = "#line 1 \"" + program.name + "\"\n" + with_dynamic_shared(program.source) + "\n";
-  for (auto &name : kernel_names(without_comments(program.source))) source += "OUTLIERSCOPE_KERNEL(" + name + ")\n";
-  bool written = write_file(in_directory("source.cpp"), source) &&
+  bool written = write_file(in_directory("kernels.cpp"), program.source) &&
                  write_file(in_directory("kernel.h"), kernel_h) &&
                  write_file(in_directory("kernel_entry.h"), kernel_entry_h) &&
                  write_file(in_directory("kernel_simt.h"), kernel_simt_h);
   for (auto &[name, text] : program.headers) {
     written = written && write_file(in_directory(name), text);
   }
-  if (!written) {
-    program.log = "Cannot write to " + directory.path + ": is the disk full?\n";
-    return NVRTC_ERROR_INTERNAL_ERROR;
-  }
-  std::vector<std::string> command = {
-      compiler, "-std=c++17", "-march=native", "-fno-math-errno", "-Wall", "-Wno-unknown-pragmas",
-      "-Wno-unused-variable", "-shared", "-fPIC", "-fvisibility=hidden", "-I", directory.path,
-      "-include", "kernel.h"};
   bool simt = false;
+  std::vector<std::string> command = {compiler, "-std=c++17", "-I", directory.path};
+  // The sanitizers' library is preloaded into this process, and the compiler has no use for it.
+  if (*sanitizers) command.insert(command.begin(), {"env", "-u", "LD_PRELOAD"});
   for (int i = 0; i < option_count; i++) {
     std::string option = options[i];
     simt |= option == "--gpu-architecture=sm_01";
     if (option.rfind("-D", 0) == 0) command.push_back(option);
   }
+  // Kernels may come of macros, so they are looked for behind the preprocessor. If that fails, the
+  // compilation says why.
+  auto preprocess = command;
+  preprocess.insert(preprocess.end(), {"-E", "-P", "-o", in_directory("kernels"), in_directory("kernels.cpp")});
+  if (written && run(preprocess, in_directory("log")) == 0) {
+    for (auto &name : kernel_names(read_file(in_directory("kernels")))) {
+      source += "OUTLIERSCOPE_KERNEL(" + name + ")\n";
+    }
+  }
+  written = written && write_file(in_directory("source.cpp"), source);
+  if (!written) {
+    program.log = "Cannot write to " + directory.path + ": is the disk full?\n";
+    return NVRTC_ERROR_INTERNAL_ERROR;
+  }
+  command.insert(command.end(), {"-march=native", "-fno-math-errno", "-Wall", "-Wno-unknown-pragmas",
+                                 "-Wno-unused-variable", "-shared", "-fPIC", "-fvisibility=hidden",
+                                 "-include", "kernel.h"});
   if (simt) command.push_back("-DOUTLIERSCOPE_SIMT");
   if (simt || *sanitizers) {
     command.insert(command.end(), {"-O1", "-g1"});
     std::istringstream flags(sanitizers);
     for (std::string flag; flags >> flag;) command.push_back(flag);
-    // The sanitizers' library is preloaded into this process, and the compiler has no use for it.
-    if (*sanitizers) command.insert(command.begin(), {"env", "-u", "LD_PRELOAD"});
   } else {
     // What lets loops with sums and divisions vectorize, short of -ffast-math: infinities and NaN
     // keep their meaning.

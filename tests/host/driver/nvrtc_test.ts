@@ -66,6 +66,19 @@ extern "C" __global__ void /* here too */ beside_comment(float *x /* ( */) {}
   }
 });
 
+Deno.test("kernels that a macro defines are found", async () => {
+  const module = await host.module(`
+#define FILL(name, type) \\
+  extern "C" __global__ void fill_##name(type *y) {} \\
+  extern "C" __global__ void fill_##name##_twice(type *y) {}
+FILL(float, float)
+FILL(int, int)
+`);
+  for (const name of ["fill_float", "fill_float_twice", "fill_int", "fill_int_twice"]) {
+    assert(host.function(module, name) > 0, name);
+  }
+});
+
 Deno.test("a compilation leaves nothing in the temporary directory, and says if there is none", async () => {
   const before = Deno.env.get("TMPDIR");
   const directory = await Deno.makeTempDir({ prefix: "outlierscope_test_" });
