@@ -10,6 +10,7 @@ import find from "./kernels/find.cu" with { type: "text" };
 import gather from "./kernels/gather.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
 import normBackward from "./kernels/norm_backward.cu" with { type: "text" };
+import random from "./kernels/random.cu" with { type: "text" };
 import reduce from "./kernels/reduce.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
 import scatter from "./kernels/scatter.cu" with { type: "text" };
@@ -28,6 +29,7 @@ const texts = {
   "gather.cu": gather,
   "norm.cu": norm,
   "norm_backward.cu": normBackward,
+  "random.cu": random,
   "reduce.cu": reduce,
   "rotary.cu": rotary,
   "scatter.cu": scatter,
