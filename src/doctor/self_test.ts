@@ -12,6 +12,7 @@ import { selfTests as gatherRows } from "./self_test/gather_rows.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
 import { Random } from "./self_test/random.ts";
+import { selfTests as randomNumbers } from "./self_test/random_numbers.ts";
 import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
@@ -28,6 +29,7 @@ export const selfTests: SelfTest[] = [
   ...find,
   ...gatherRows,
   ...norm,
+  ...randomNumbers,
   ...reduce,
   ...rotary,
   ...statistics,
