@@ -48,6 +48,24 @@ export { Tokenizer } from "./src/formats/tokenizer.ts";
 export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
 export { loadModel } from "./src/nn/load.ts";
 export { type Probe, type TapContext } from "./src/nn/probe.ts";
+export {
+  arange,
+  type ArangeOptions,
+  type CreateOptions,
+  eye,
+  full,
+  fullLike,
+  linspace,
+  type NestedNumbers,
+  ones,
+  onesLike,
+  type PlaceOptions,
+  type RankOf,
+  tensor,
+  zeros,
+  zerosLike,
+} from "./src/tensor/create.ts";
+export * from "./src/tensor/random.ts";
 export { type DataOf, type DType, type FloatType } from "./src/tensor/dtype.ts";
 export { keep, type Owned, scope } from "./src/tensor/scope.ts";
 export { type Shape, Tensor } from "./src/tensor/tensor.ts";

@@ -14,6 +14,7 @@ import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
 import { selfTests as normBackward } from "./self_test/norm_backward.ts";
 import { Random } from "./self_test/random.ts";
+import { selfTests as randomNumbers } from "./self_test/random_numbers.ts";
 import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import { selfTests as scatter } from "./self_test/scatter.ts";
@@ -34,6 +35,7 @@ export const selfTests: SelfTest[] = [
   ...gather,
   ...norm,
   ...normBackward,
+  ...randomNumbers,
   ...reduce,
   ...rotary,
   ...scatter,
