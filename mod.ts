@@ -69,6 +69,14 @@ export {
   type Rows,
   type Weight,
 } from "./src/tensor/linear.ts";
+export {
+  addLayerNorm,
+  addRmsNorm,
+  layerNorm,
+  type LayerNormOptions,
+  type NormOptions,
+  rmsNorm,
+} from "./src/tensor/norm.ts";
 export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {
   expand,
