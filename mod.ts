@@ -62,6 +62,15 @@ export {
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
 export {
+  embedding,
+  gatherRows,
+  indexSelect,
+  oneHot,
+  scatterAdd,
+  takeAlongAxis,
+} from "./src/tensor/gather.ts";
+export { concatenate, pad, type Padding, repeat, split, stack, tile } from "./src/tensor/join.ts";
+export {
   addLinear,
   linear,
   type LinearOptions,
