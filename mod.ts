@@ -36,10 +36,36 @@ export { LibraryError } from "./src/ffi/libraries.ts";
 export { HostBuildError } from "./src/host/build.ts";
 export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";
 export { type BlockType } from "./src/formats/gguf.ts";
+export {
+  Safetensors,
+  SafetensorsError,
+  type SafetensorsTensor,
+  type SafetensorsType,
+  saveSafetensors,
+} from "./src/formats/safetensors.ts";
+export { Staging } from "./src/formats/staging.ts";
 export { Tokenizer } from "./src/formats/tokenizer.ts";
 export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
 export { loadModel } from "./src/nn/load.ts";
 export { type Probe, type TapContext } from "./src/nn/probe.ts";
+export {
+  arange,
+  type ArangeOptions,
+  type CreateOptions,
+  eye,
+  full,
+  fullLike,
+  linspace,
+  type NestedNumbers,
+  ones,
+  onesLike,
+  type PlaceOptions,
+  type RankOf,
+  tensor,
+  zeros,
+  zerosLike,
+} from "./src/tensor/create.ts";
+export * from "./src/tensor/random.ts";
 export { type DataOf, type DType, type FloatType } from "./src/tensor/dtype.ts";
 export { keep, type Owned, scope } from "./src/tensor/scope.ts";
 export { type Shape, Tensor } from "./src/tensor/tensor.ts";
