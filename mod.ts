@@ -88,6 +88,15 @@ export {
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
 export {
+  embedding,
+  gatherRows,
+  indexSelect,
+  oneHot,
+  scatterAdd,
+  takeAlongAxis,
+} from "./src/tensor/gather.ts";
+export { concatenate, pad, type Padding, repeat, split, stack, tile } from "./src/tensor/join.ts";
+export {
   addLinear,
   linear,
   type LinearOptions,
@@ -95,6 +104,14 @@ export {
   type Rows,
   type Weight,
 } from "./src/tensor/linear.ts";
+export {
+  addLayerNorm,
+  addRmsNorm,
+  layerNorm,
+  type LayerNormOptions,
+  type NormOptions,
+  rmsNorm,
+} from "./src/tensor/norm.ts";
 export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {
   expand,
