@@ -7,11 +7,14 @@ import copy from "./kernels/copy.cu" with { type: "text" };
 import crossEntropy from "./kernels/cross_entropy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import find from "./kernels/find.cu" with { type: "text" };
-import gatherRows from "./kernels/gather_rows.cu" with { type: "text" };
+import gather from "./kernels/gather.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
+import normBackward from "./kernels/norm_backward.cu" with { type: "text" };
+import random from "./kernels/random.cu" with { type: "text" };
 import reduce from "./kernels/reduce.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
 import scan from "./kernels/scan.cu" with { type: "text" };
+import scatter from "./kernels/scatter.cu" with { type: "text" };
 import softmax from "./kernels/softmax.cu" with { type: "text" };
 import spread from "./kernels/spread.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
@@ -25,11 +28,14 @@ const texts = {
   "cross_entropy.cu": crossEntropy,
   "dequantize.cu": dequantize,
   "find.cu": find,
-  "gather_rows.cu": gatherRows,
+  "gather.cu": gather,
   "norm.cu": norm,
+  "norm_backward.cu": normBackward,
+  "random.cu": random,
   "reduce.cu": reduce,
   "rotary.cu": rotary,
   "scan.cu": scan,
+  "scatter.cu": scatter,
   "softmax.cu": softmax,
   "spread.cu": spread,
   "statistics.cu": statistics,

@@ -9,12 +9,14 @@ import { selfTests as copy } from "./self_test/copy.ts";
 import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as find } from "./self_test/find.ts";
-import { selfTests as gatherRows } from "./self_test/gather_rows.ts";
+import { selfTests as gather } from "./self_test/gather.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
+import { selfTests as normBackward } from "./self_test/norm_backward.ts";
 import { Random } from "./self_test/random.ts";
 import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
+import { selfTests as scatter } from "./self_test/scatter.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
 import { selfTests as scan } from "./self_test/scan.ts";
 import { selfTests as softmax } from "./self_test/softmax.ts";
@@ -31,11 +33,13 @@ export const selfTests: SelfTest[] = [
   ...crossEntropy,
   ...dequantize,
   ...find,
-  ...gatherRows,
+  ...gather,
   ...norm,
+  ...normBackward,
   ...reduce,
   ...rotary,
   ...scan,
+  ...scatter,
   ...softmax,
   ...spread,
   ...statistics,
