@@ -87,6 +87,24 @@ export {
 } from "./src/tensor/autograd/graph.ts";
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
+export { type Axes, type ReducedRank, type ReduceOptions } from "./src/tensor/axes.ts";
+export { cumulativeSum, mean, prod, sum } from "./src/tensor/sums.ts";
+export { sumTo } from "./src/tensor/sum_to.ts";
+export { all, any, argmax, argmin, max, min } from "./src/tensor/extrema.ts";
+export {
+  logSumExp,
+  norm,
+  type NormOptions,
+  std,
+  variance,
+  type VarianceOptions,
+} from "./src/tensor/moments.ts";
+export { logSoftmax, softmax, type SoftmaxOptions } from "./src/tensor/softmax.ts";
+export {
+  crossEntropy,
+  type CrossEntropyOptions,
+  type LossReduction,
+} from "./src/tensor/cross_entropy.ts";
 export {
   embedding,
   gatherRows,
