@@ -36,6 +36,14 @@ export { LibraryError } from "./src/ffi/libraries.ts";
 export { HostBuildError } from "./src/host/build.ts";
 export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";
 export { type BlockType } from "./src/formats/gguf.ts";
+export {
+  Safetensors,
+  SafetensorsError,
+  type SafetensorsTensor,
+  type SafetensorsType,
+  saveSafetensors,
+} from "./src/formats/safetensors.ts";
+export { Staging } from "./src/formats/staging.ts";
 export { Tokenizer } from "./src/formats/tokenizer.ts";
 export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
 export { loadModel } from "./src/nn/load.ts";
@@ -80,6 +88,15 @@ export {
 } from "./src/tensor/autograd/graph.ts";
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
+export {
+  addLinear,
+  linear,
+  type LinearOptions,
+  type MixedLinearOptions,
+  type Rows,
+  type Weight,
+} from "./src/tensor/linear.ts";
+export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {
   expand,
   permute,

@@ -284,9 +284,14 @@ export class Device {
     return this.allocations.liveBytes;
   }
 
-  /** The largest value `liveBytes` ever had. */
+  /** The largest value that `liveBytes` had, ever or since {@linkcode resetPeak}. */
   get peakBytes(): number {
     return this.allocations.peakBytes;
+  }
+
+  /** Sets `peakBytes` to what is live now, to see the peak of what follows, such as a training step. */
+  resetPeak(): void {
+    this.allocations.resetPeak();
   }
 
   /** What holds memory, by label, the largest first. */

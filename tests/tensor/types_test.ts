@@ -31,6 +31,7 @@ import { swiglu } from "../../src/tensor/activation.ts";
 import { cast } from "../../src/tensor/cast.ts";
 import { gatherRows } from "../../src/tensor/gather.ts";
 import { addLinear, linear } from "../../src/tensor/linear.ts";
+import { matmul } from "../../src/tensor/matmul.ts";
 import { rmsNorm } from "../../src/tensor/norm.ts";
 import { configPath, root } from "../../tools/project.ts";
 
@@ -162,14 +163,17 @@ const promises: Record<string, () => void> = {
     const y = linear(matrix, half);
     same<typeof y, Tensor<"float32", 2>>();
     linear(matrix, matrix);
-    // @ts-expect-error: x is a vector
-    linear(vector, matrix);
+    const ofVector = linear(vector, matrix), ofCube = linear(cube, half, { bias: vector });
+    same<typeof ofVector, Tensor<"float32", 1>>();
+    same<typeof ofCube, Tensor<"float32", 3>>();
     // @ts-expect-error: x is bfloat16
     linear(half, matrix);
-    const rounded = linear(half, half, "bfloat16");
+    const rounded = linear(half, half, { dtype: "bfloat16" });
     same<typeof rounded, Tensor<"bfloat16", 2>>();
     // @ts-expect-error: a float32 weight gives float32
-    linear(matrix, matrix, "bfloat16");
+    linear(matrix, matrix, { dtype: "bfloat16" });
+    const mixed = linear(half, matrix, { compute: "bfloat16", dtype: "bfloat16" });
+    same<typeof mixed, Tensor<"bfloat16", 2>>();
     // @ts-expect-error: the weight has rank 3
     linear(matrix, cube);
     // @ts-expect-error: the weight holds whole numbers
@@ -178,6 +182,23 @@ const promises: Record<string, () => void> = {
     addLinear(half, matrix, matrix);
     // @ts-expect-error: the sum has rank 1
     addLinear(vector, matrix, matrix);
+  },
+  "matmul has the rank of its factors": () => {
+    const product = matmul(matrix, matrix), batch = matmul(matrix, cube);
+    const column = matmul(cube, vector), number = matmul(vector, vector);
+    same<typeof product, Tensor<"float32", 2>>();
+    same<typeof batch, Tensor<"float32", 3>>();
+    same<typeof column, Tensor<"float32", 2>>();
+    same<typeof number, Tensor<"float32", 0>>();
+    const wide = matmul(half, half), narrow = matmul(half, half, { dtype: "bfloat16" });
+    same<typeof wide, Tensor<"float32", 2>>();
+    same<typeof narrow, Tensor<"bfloat16", 2>>();
+    // @ts-expect-error: one is bfloat16
+    matmul(half, matrix);
+    // @ts-expect-error: float32 factors give float32
+    matmul(matrix, matrix, { dtype: "bfloat16" });
+    // @ts-expect-error: whole numbers
+    matmul(ids, ids);
   },
   "rmsNorm takes a matrix and a vector": () => {
     const normed = rmsNorm(matrix, vector, 1e-5),

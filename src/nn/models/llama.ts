@@ -380,7 +380,7 @@ export class LlamaModel implements Disposable {
     };
     {
       using normed = rmsNorm(h, weights.attentionNorm, config.normEpsilon, dtype); // T H
-      using qkv = linear(normed, weights.qkv, dtype); // T (n+2kv)d
+      using qkv = linear(normed, weights.qkv, { dtype }); // T (n+2kv)d
       const heads = splitHeadsRotary(qkv, rotary, config.heads, config.keyValueHeads);
       using q = heads.q; // kv T g d
       using k = heads.k; // kv T d
@@ -400,7 +400,7 @@ export class LlamaModel implements Disposable {
       addLinear(h, attention, weights.output);
     }
     using normed = rmsNorm(h, weights.mlpNorm, config.normEpsilon, dtype); // T H
-    using gateUp = linear(normed, weights.gateUp, dtype); // T 2I
+    using gateUp = linear(normed, weights.gateUp, { dtype }); // T 2I
     emit("mlp.gate_up", gateUp);
     // Probes get it before it is rounded.
     using down = swiglu(gateUp, probes.wants("mlp.down.input", layer) ? "float32" : dtype); // T I
