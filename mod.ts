@@ -65,6 +65,7 @@ export {
   zeros,
   zerosLike,
 } from "./src/tensor/create.ts";
+export { type NestedArray, type NestedNumberArray } from "./src/tensor/print.ts";
 export * from "./src/tensor/random.ts";
 export { type DataOf, type DType, type FloatType } from "./src/tensor/dtype.ts";
 export { keep, type Owned, scope } from "./src/tensor/scope.ts";
