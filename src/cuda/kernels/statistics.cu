@@ -4,6 +4,9 @@
 // what lies there, and rounds of counting bits, 11 at a time, find the values in the lists. Where the
 // sample was wrong, or a list too short for all that are equal, the rounds count in the data itself.
 #include "prelude.cuh"
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 constexpr int BINS = 2048;  // of a round
 constexpr int SAMPLE_BITS = 13, SAMPLE_BINS = 1 << SAMPLE_BITS, SAMPLE_SHIFT = 31 - SAMPLE_BITS;
@@ -132,6 +135,29 @@ extern "C" __global__ void magnitude_bounds(selection *result, unsigned *bins, l
   clear_bins(bins, SAMPLE_BINS);
 }
 
+// Copies those of UNIT numbers that lie in [low, low + width]; returns how many. `to` has room for all: each
+// is written, and overwritten by the next if it is not wanted, as a branch would often be mispredicted.
+__device__ __forceinline__ unsigned keep_between(unsigned *to, const unsigned *from, unsigned low,
+                                                 unsigned width) {
+  unsigned kept = 0;
+#ifdef __AVX512F__
+  __m512i lows = _mm512_set1_epi32(static_cast<int>(low));
+  __m512i widths = _mm512_set1_epi32(static_cast<int>(width));
+  for (int i = 0; i < UNIT; i += 16) {
+    __m512i part = _mm512_loadu_si512(from + i);
+    __mmask16 wanted = _mm512_cmple_epu32_mask(_mm512_sub_epi32(part, lows), widths);
+    _mm512_storeu_si512(to + kept, _mm512_maskz_compress_epi32(wanted, part));
+    kept += static_cast<unsigned>(__builtin_popcount(wanted));
+  }
+#else
+  for (int i = 0; i < UNIT; i++) {
+    to[kept] = from[i];
+    kept += from[i] - low <= width;
+  }
+#endif
+  return kept;
+}
+
 // Reads all of x: sums |x| a warp, in double, so that the sum of millions of values keeps its digits; counts
 // and lists what lies within the bounds, in no particular order. sums [warps], middle [middle_room]: bits of
 // |x| around the median; list [list_room][2]: index and bits of x of the largest.
@@ -144,7 +170,7 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
   double sum = 0;
   // On the host values wait here, so that not each of them goes to the shared counter.
   constexpr unsigned WAITING = 1024;
-  unsigned waiting[WARP == 1 ? WAITING + UNIT + 4 : 1], held = 0;
+  unsigned waiting[WARP == 1 ? WAITING + UNIT : 1], held = 0;
   auto flush = [&] {
     unsigned slot = atomicAdd(&result->found[0], held);
     for (unsigned i = 0; i < held && slot + i < middle_room; i++) middle[slot + i] = waiting[i];
@@ -165,33 +191,17 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
     int c = lane();
     if (WARP == 1) {
       for (; c + UNIT <= columns; c += UNIT) {
-        union {
-          unsigned char flags[UNIT];
-          unsigned long long words[UNIT / 8];
-        };
+        unsigned bits[UNIT], smaller = 0, large = 0;
         float partial = 0;
-        unsigned smaller = 0, large = 0;
         for (int j = 0; j < UNIT; j++) {
-          unsigned bits = magnitude(load(c + j));
-          partial += __uint_as_float(bits);
-          smaller += bits < low;
-          large |= bits >= top;
-          flags[j] = bits - low <= width;
+          bits[j] = magnitude(load(c + j));
+          partial += __uint_as_float(bits[j]);
+          smaller += bits[j] < low;
+          large |= bits[j] >= top;
         }
         sum += static_cast<double>(partial);
         below += smaller;
-        // The product moves the lowest bit of each of eight bytes into the highest byte.
-        unsigned long long flagged = 0;
-        for (int w = 0; w < UNIT / 8; w++) {
-          flagged |= (words[w] * 0x0102040810204080ull >> 56) << 8 * w;
-        }
-        // Some few of 64 are flagged: four are taken, there or not, as a branch for each is often wrong.
-        unsigned next = held + static_cast<unsigned>(__popcll(flagged));
-        for (int t = 0; t < 4 || flagged; t++, flagged &= flagged - 1) {
-          int j = (__ffsll(static_cast<long long>(flagged)) - 1) & (UNIT - 1);
-          waiting[held + t] = magnitude(load(c + j));
-        }
-        held = next;
+        held += keep_between(waiting + held, bits, low, width);
         if (large) {
           for (int j = 0; j < UNIT; j++) list_large(first + c + j, load(c + j));
         }
