@@ -36,13 +36,57 @@ export { LibraryError } from "./src/ffi/libraries.ts";
 export { HostBuildError } from "./src/host/build.ts";
 export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";
 export { type BlockType } from "./src/formats/gguf.ts";
+export {
+  Safetensors,
+  SafetensorsError,
+  type SafetensorsTensor,
+  type SafetensorsType,
+  saveSafetensors,
+} from "./src/formats/safetensors.ts";
+export { Staging } from "./src/formats/staging.ts";
 export { Tokenizer } from "./src/formats/tokenizer.ts";
 export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
 export { loadModel } from "./src/nn/load.ts";
 export { type Probe, type TapContext } from "./src/nn/probe.ts";
-export { type DataOf, type DType } from "./src/tensor/dtype.ts";
-export { type Owned, scope } from "./src/tensor/scope.ts";
+export { type DataOf, type DType, type FloatType } from "./src/tensor/dtype.ts";
+export { keep, type Owned, scope } from "./src/tensor/scope.ts";
 export { type Shape, Tensor } from "./src/tensor/tensor.ts";
+export { type MaxRank, type Minus, type Minus1, type Plus1 } from "./src/tensor/rank.ts";
+export { type BackwardOptions } from "./src/tensor/autograd/backward.ts";
+export { checkpoint } from "./src/tensor/autograd/checkpoint.ts";
+export { type Computed, defineOp, type GradientOf } from "./src/tensor/autograd/define_op.ts";
+export {
+  grad,
+  gradients,
+  valueAndGrad,
+  type ValueAndGradients,
+} from "./src/tensor/autograd/grad.ts";
+export {
+  type Backward,
+  type Edge,
+  type GradientHook,
+  GraphNode,
+} from "./src/tensor/autograd/graph.ts";
+export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
+export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
+export {
+  addLinear,
+  linear,
+  type LinearOptions,
+  type MixedLinearOptions,
+  type Rows,
+  type Weight,
+} from "./src/tensor/linear.ts";
+export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
+export {
+  expand,
+  permute,
+  reshape,
+  slice,
+  squeeze,
+  transpose,
+  unsqueeze,
+} from "./src/tensor/views.ts";
 export * from "./src/outliers/analysis.ts";
 export { ACTIVATION_TAPS, ActivationOutlierProbe } from "./src/outliers/activation_outliers.ts";
 export { AttentionOutlierProbe } from "./src/outliers/attention_outliers.ts";

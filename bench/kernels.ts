@@ -153,11 +153,11 @@ const cases: Case[] = [
   overElements("cast_bfloat16_to_float32", 6),
   ...dequantize,
   {
-    name: "gather_rows",
+    name: "gather_rows_4",
     shape: `[${rows}, ${H}]`,
     bytes: rows * (8 * H + 4),
     aim: ELEMENTWISE,
-    run: () => device.kernel("gather_rows").overRows(rows, y, x, ids.pointer, rows, 4 * H),
+    run: () => device.kernel("gather_rows_4").overRows(rows, y, x, ids.pointer, 1, rows, rows, H),
   },
   split("float32", 4),
   split("bfloat16", 2),
@@ -180,7 +180,8 @@ const cases: Case[] = [
     shape: `[${rows}, ${H}]`,
     bytes: rows * H * (4 + size),
     aim: ROWS,
-    run: () => device.kernel(`rms_norm_${dtype}`).overRows(rows, y, x, aux, rows, H, 1e-5),
+    run: () =>
+      device.kernel(`rms_norm_${dtype}`).overRows(rows, y, 0, 0, 0, x, 0, aux, 0, rows, H, 1e-5),
   })),
   {
     name: "swap_axes_float32_to_float32",

@@ -29,6 +29,8 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/doctor/self_test/":
     "references: run by the tests of the kernels, of products and of the self-test",
   "src/formats/bpe.ts": "tested through the tokenizer",
+  "src/formats/local_file.ts": "tested through the formats that it opens files for",
+  "src/formats/safetensors_header.ts": "tested by safetensors_test.ts",
   "src/formats/pretokenize.ts": "tested through the tokenizer",
   "src/host/clean_up.ts": "tested by the command's test of Ctrl-C",
   "src/ffi/c_types.ts": "names for Deno's spelling of C types",
@@ -55,6 +57,8 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/outliers/report/tables.ts": "tested by page_test.ts",
   "src/outliers/report/weight_figures.ts": "tested by figures_test.ts",
   "src/outliers/report/words.ts": "tested by page_test.ts",
+  "src/tensor/contiguous.ts": "tested by views_test.ts, whose strides it copies from and to",
+  "src/tensor/rank.ts": "types, held by types_test.ts",
   "src/tensor/dtype.ts": "a table; tests/tensor/tensor_test.ts takes every dtype there and back",
 };
 

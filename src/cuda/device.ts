@@ -24,6 +24,7 @@ export interface DeviceOptions {
 }
 
 let shared: Promise<Device> | undefined;
+let opened: Device | undefined;
 
 /** A CUDA device, or the host driver standing in for one. */
 export class Device {
@@ -120,12 +121,24 @@ export class Device {
         if (!told) options.onPrepare?.("compiling kernels");
         told = true;
       });
-      return device;
+      return opened = device;
     })().catch((error) => {
       shared = undefined; // what was missing may be installed before the next try
       throw error;
     });
     return shared;
+  }
+
+  /**
+   * The device that {@linkcode Device.open} opened, on which tensors are made that name none.
+   *
+   * @throws {ReferenceError} if none is open yet
+   */
+  static get current(): Device {
+    if (!opened) {
+      throw new ReferenceError("Cannot find a device: open it first, with await Device.open()");
+    }
+    return opened;
   }
 
   /** Compiles sources, several at once, and loads their kernels. */
@@ -271,9 +284,14 @@ export class Device {
     return this.allocations.liveBytes;
   }
 
-  /** The largest value `liveBytes` ever had. */
+  /** The largest value that `liveBytes` had, ever or since {@linkcode resetPeak}. */
   get peakBytes(): number {
     return this.allocations.peakBytes;
+  }
+
+  /** Sets `peakBytes` to what is live now, to see the peak of what follows, such as a training step. */
+  resetPeak(): void {
+    this.allocations.resetPeak();
   }
 
   /** What holds memory, by label, the largest first. */

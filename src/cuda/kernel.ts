@@ -76,10 +76,10 @@ export class Kernel {
     this.signature = signature;
   }
 
-  /** Number of warps that {@linkcode overElements} starts, for kernels that keep a value a warp. */
-  static warpsForElements(device: Device, count: number): number {
-    const threads = Math.min(THREADS, device.maxThreadsPerBlock);
-    return Kernel.#blocks(device, Math.ceil(count / threads)) * threads / device.warpSize;
+  /** Number of warps that {@linkcode overRows} starts, for kernels that keep a value a warp. */
+  static warpsForRows(device: Device, rows: number): number {
+    const warps = Math.min(THREADS, device.maxThreadsPerBlock) / device.warpSize;
+    return Kernel.#blocks(device, Math.ceil(rows / warps)) * warps;
   }
 
   static #blocks(device: Device, wanted: number): number {
@@ -101,6 +101,20 @@ export class Kernel {
     const threads = Math.min(THREADS, this.#device.maxThreadsPerBlock);
     const warps = threads / this.#device.warpSize;
     this.#launch(Kernel.#blocks(this.#device, Math.ceil(rows / warps)), threads);
+  }
+
+  /** Launches with a block an item: the kernel walks `items` with `blockIdx` and `gridDim`. */
+  overBlocks(items: number, ...args: number[]): void {
+    this.#begin(args.length);
+    for (let i = 0; i < args.length; i++) this.#put(i, args[i]!);
+    const threads = Math.min(THREADS, this.#device.maxThreadsPerBlock);
+    this.#launch(Kernel.#blocks(this.#device, items), threads);
+  }
+
+  /** Launches a block for each multiprocessor: for kernels to which another block costs much. */
+  perMultiprocessor(...args: number[]): void {
+    const { multiprocessors, maxThreadsPerBlock } = this.#device;
+    this.launch(multiprocessors, Math.min(THREADS, maxThreadsPerBlock), args);
   }
 
   /** Launches one warp. */

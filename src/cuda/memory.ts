@@ -58,6 +58,11 @@ export class DeviceMemory {
     return this.#peakBytes;
   }
 
+  /** Starts the search for the peak anew. */
+  resetPeak(): void {
+    this.#peakBytes = this.#liveBytes;
+  }
+
   /** Whether memory is allocated for a graph, which is being captured. */
   get isCapturing(): boolean {
     return this.#arena !== undefined;

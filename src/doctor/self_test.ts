@@ -5,13 +5,20 @@ import type { Device } from "../cuda/device.ts";
 import { scope } from "../tensor/scope.ts";
 import { selfTests as attention } from "./self_test/attention.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
+import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
+import { selfTests as copy } from "./self_test/copy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
-import { selfTests as gatherRows } from "./self_test/gather_rows.ts";
+import { selfTests as find } from "./self_test/find.ts";
+import { selfTests as gather } from "./self_test/gather.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
+import { selfTests as normBackward } from "./self_test/norm_backward.ts";
 import { Random } from "./self_test/random.ts";
+import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
+import { selfTests as scatter } from "./self_test/scatter.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
+import { selfTests as softmax } from "./self_test/softmax.ts";
 import { selfTests as statistics } from "./self_test/statistics.ts";
 import { selfTests as swapAxes } from "./self_test/swap_axes.ts";
 import { selfTests as swiglu } from "./self_test/swiglu.ts";
@@ -20,10 +27,17 @@ import { selfTests as swiglu } from "./self_test/swiglu.ts";
 export const selfTests: SelfTest[] = [
   ...attention,
   ...cast,
+  ...crossEntropy,
+  ...copy,
   ...dequantize,
-  ...gatherRows,
+  ...find,
+  ...gather,
   ...norm,
+  ...normBackward,
+  ...reduce,
   ...rotary,
+  ...scatter,
+  ...softmax,
   ...statistics,
   ...swapAxes,
   ...swiglu,

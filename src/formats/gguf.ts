@@ -1,7 +1,8 @@
 // GGUF files: the metadata, the table of tensors, and the raw bytes of one tensor at a time. Turning
 // quantized blocks into numbers is not done here: that is a kernel's work.
 
-import { GgufError, GgufHeader, type GgufTensor, type GgufValue, readAt } from "./gguf_header.ts";
+import { GgufError, GgufHeader, type GgufTensor, type GgufValue } from "./gguf_header.ts";
+import { openLocalFile, readAt } from "./local_file.ts";
 
 export {
   blockLayout,
@@ -31,9 +32,7 @@ export class GgufFile implements Disposable {
   #file: Deno.FsFile | undefined;
 
   private constructor(path: string, file: Deno.FsFile) {
-    const { size, isFile } = file.statSync();
-    if (!isFile) throw new GgufError(path, "it is not a regular file");
-    const header = new GgufHeader(path, file, size);
+    const header = new GgufHeader(path, file, file.statSync().size);
     this.path = path;
     this.metadata = header.metadata;
     this.tensors = header.tensors;
@@ -47,17 +46,10 @@ export class GgufFile implements Disposable {
    * @throws {GgufError} If it cannot be opened, is not a GGUF file, or its header does not hold up.
    */
   static async open(path: string): Promise<GgufFile> {
-    let file: Deno.FsFile;
-    try {
-      file = await Deno.open(path);
-    } catch (cause) {
-      let problem = cause instanceof Error ? cause.message : String(cause);
-      if (cause instanceof Deno.errors.NotFound) problem = "there is no such file";
-      if (cause instanceof Deno.errors.NotCapable) {
-        problem = `Deno has no permission to read it, run with --allow-read="${path}"`;
-      }
-      throw new GgufError(path, problem, { cause });
-    }
+    const file = await openLocalFile(
+      path,
+      (problem, cause) => new GgufError(path, problem, { cause }),
+    );
     try {
       return new GgufFile(path, file);
     } catch (error) {

@@ -2,6 +2,8 @@
 // the file before any data is read, so that a damaged or hostile file gives one clear `GgufError` and
 // never a hang or a huge allocation.
 
+import { readAt } from "./local_file.ts";
+
 /** How the numbers of a tensor are stored: plain, or in blocks of 32 that share a scale. */
 export type BlockType = "F32" | "F16" | "BF16" | "Q4_0" | "Q4_1" | "Q8_0";
 
@@ -59,18 +61,6 @@ const STRING = 8, ARRAY = 9;
 const MAX_HEADER_BYTES = 64 << 20; // four times the largest known: a vocabulary of 262,144 with merges
 const MAX_DIMENSIONS = 4;
 const MIN_STRING_BYTES = 8, MIN_PAIR_BYTES = 13, MIN_TENSOR_BYTES = 32;
-
-/** Reads as much of `into` as the file has from `offset` on, and returns how much that was. */
-export function readAt(file: Deno.FsFile, offset: number, into: Uint8Array): number {
-  file.seekSync(offset, Deno.SeekMode.Start);
-  let got = 0;
-  while (got < into.length) {
-    const count = file.readSync(into.subarray(got));
-    if (!count) break;
-    got += count;
-  }
-  return got;
-}
 
 /** The parser: goes through the header once, reading more of the file as it needs it. */
 export class GgufHeader {

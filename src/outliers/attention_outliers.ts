@@ -61,7 +61,7 @@ export class AttentionOutlierProbe implements Probe {
   /** Queues the statistics of one tensor, [n, T]. */
   receive(cumulative: Tensor<"float32">, { layer, sequence }: TapContext): void {
     const [heads, tokens] = (cumulative as Tensor<"float32", 2>).shape;
-    const kept = cumulative.reshape<1>([cumulative.size]);
+    const kept = cumulative.reshape([cumulative.size]);
     this.#reading.after(cumulative.device, () => {
       const values = Float64Array.from(kept.readNow());
       kept.dispose();

@@ -4,11 +4,14 @@
 import { Kernel } from "../cuda/kernel.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
-const BINS = 2048;
+/** Words of the kernels' `selection`, and bins of their largest table. */
+const SELECTION = 20, BINS = 8192;
 /** Places of the list of largest values: `LISTED` that exceed the last, the rest for its equals. */
 const CAPACITY = 1024;
 /** How many of the largest values are found. */
 export const LISTED = 256;
+/** Places for what may be among the largest; as the sample has it, four times as many as are wanted. */
+const CANDIDATES = 64 * LISTED;
 
 /** An entry of a matrix. */
 export interface Entry {
@@ -67,35 +70,54 @@ export interface Pending<T> extends Disposable {
 /**
  * Queues the statistics of |x| over all entries of x.
  *
- * @param x [rows, columns], at most 2³² entries
+ * @param x [rows, columns], fewer than 2³² entries
  * @param tau τ; entries with |x| > τ · mean|x| are counted
+ * @param means [rows]: if given, each entry counts as a multiple of its row's mean instead; a row of mean 0
+ *   counts as zeros
  */
 export function magnitudes(
   x: Tensor<"float32", 2>,
   tau: number,
+  means?: Tensor<"float32", 1>,
 ): Pending<Magnitudes> {
   const { device } = x;
-  const [, columns] = x.shape;
+  const [rows, columns] = x.shape;
   const count = x.size;
-  if (count === 0 || count > 2 ** 32) {
-    throw new RangeError(`Cannot take statistics of ${count} entries: need 1 to 2^32`);
+  if (count === 0 || count >= 2 ** 32) {
+    throw new RangeError(`Cannot take statistics of ${count} entries: need 1 to 2^32 - 1`);
   }
-  const warps = Kernel.warpsForElements(device, count);
-  const selection = Tensor.empty<"uint32", 1>(device, "uint32", [9]);
+  // The more are sampled, the fewer lie within the bounds; sampling and finding these cost about the same.
+  const every = Math.min(64, Math.max(1, Math.floor(count / 32768)));
+  const room = Math.ceil(count / 8);
+  const warps = Kernel.warpsForRows(device, rows);
+  const selection = Tensor.empty<"uint32", 1>(device, "uint32", [SELECTION]);
   const list = Tensor.empty<"uint32", 2>(device, "uint32", [CAPACITY, 2]);
-  using bins = Tensor.zeros<"uint32", 2>(device, "uint32", [2, BINS]);
+  using bins = Tensor.zeros<"uint32", 1>(device, "uint32", [BINS]);
   using sums = Tensor.empty<"float64", 1>(device, "float64", [warps]);
-  device.kernel("magnitude_histogram")
-    .overElements(count, bins.pointer, sums.pointer, x.pointer, count);
-  device.kernel("magnitude_begin")
-    .once(selection.pointer, bins.pointer, sums.pointer, warps, count, LISTED, tau);
-  for (const [shift, width] of [[9, 11], [0, 9]] as const) {
-    device.kernel("magnitude_refine")
-      .overElements(count, bins.pointer, selection.pointer, x.pointer, count, shift, width);
-    device.kernel("magnitude_narrow").once(selection.pointer, bins.pointer, shift);
+  using middle = Tensor.empty<"uint32", 1>(device, "uint32", [room]);
+  using candidates = Tensor.empty<"uint32", 2>(device, "uint32", [CANDIDATES, 2]);
+  const data = [x.pointer, means?.pointer ?? 0, rows, columns] as const;
+  const lists = [middle.pointer, candidates.pointer] as const;
+  const kernel = (name: string) => device.kernel(`magnitude_${name}`);
+  kernel("sample").perMultiprocessor(bins.pointer, ...data, every);
+  kernel("bounds").once(selection.pointer, bins.pointer, count, LISTED);
+  kernel("scan")
+    .overRows(rows, selection.pointer, sums.pointer, ...lists, ...data, room, CANDIDATES);
+  kernel("begin")
+    .once(selection.pointer, sums.pointer, warps, count, LISTED, tau, room, CANDIDATES);
+  for (let known = 0; known < 31; known += 11) {
+    kernel("refine").perMultiprocessor(bins.pointer, selection.pointer, ...lists, ...data);
+    kernel("narrow").once(selection.pointer, bins.pointer);
   }
-  device.kernel("magnitude_collect")
-    .overElements(count, selection.pointer, list.pointer, x.pointer, count, LISTED, CAPACITY);
+  kernel("collect").overElements(
+    count,
+    selection.pointer,
+    list.pointer,
+    candidates.pointer,
+    ...data,
+    LISTED,
+    CAPACITY,
+  );
 
   const dispose = () => {
     selection.dispose();
@@ -109,7 +131,7 @@ export function magnitudes(
       const pairs = list.readNow();
       const values = new Float32Array(pairs.buffer);
       dispose();
-      const [medianBits, , , , greater, ties, over] = integers;
+      const [low, offset, greater, ties, over] = [0, 10, 15, 16, 17].map((i) => integers[i]!);
       const slots = [
         ...Array(Math.min(greater!, LISTED)).keys(),
         ...Array(Math.min(ties!, CAPACITY - LISTED)).keys().map((slot) => LISTED + slot),
@@ -123,8 +145,8 @@ export function magnitudes(
           row: Math.floor(index / columns),
           column: index % columns,
         }));
-      const median = new Float32Array(new Uint32Array([medianBits!]).buffer)[0]!;
-      return { mean: floats[8]!, median, over: over!, largest };
+      const median = new Float32Array(Uint32Array.of(low! + offset!).buffer)[0]!;
+      return { mean: floats[19]!, median, over: over!, largest };
     },
   };
 }
@@ -189,21 +211,4 @@ export function columnMagnitudes(
       return result;
     },
   };
-}
-
-/**
- * x with each entry divided by mean|x| of its row, so that a weight's ratio is an entry's size.
- *
- * @param x [rows, columns]
- * @param means [rows]
- */
-export function rowRatios(
-  x: Tensor<"float32", 2>,
-  means: Tensor<"float32", 1>,
-): Tensor<"float32", 2> {
-  const [rows, columns] = x.shape;
-  const y = Tensor.empty<"float32", 2>(x.device, "float32", x.shape);
-  x.device.kernel("row_ratios")
-    .overRows(rows, y.pointer, x.pointer, means.pointer, rows, columns);
-  return y;
 }

@@ -9,7 +9,6 @@ import {
   columnMagnitudes,
   magnitudes,
   rowMagnitudes,
-  rowRatios,
 } from "./magnitudes.ts";
 import { largestIndices, lowerMedian } from "./ranking.ts";
 import { Reading } from "./reading.ts";
@@ -60,9 +59,8 @@ export class WeightOutlierProbe implements Probe {
     const matrix = w as Tensor<"float32", 2>;
     const rows = rowMagnitudes(matrix);
     const columns = columnMagnitudes(matrix);
-    // With each row divided by its mean, the mean over all entries is 1: τ times it is τ itself.
-    using ratios = rowRatios(matrix, rows.means);
-    const all = magnitudes(ratios, this.#tau);
+    // As multiples of their rows' means, entries have the mean 1: τ times it is τ itself.
+    const all = magnitudes(matrix, this.#tau, rows.means);
     this.#reading.after(w.device, () => {
       const found = all.read();
       checkFinite(found, name);

@@ -3,6 +3,14 @@
 /** Element type of a tensor. */
 export type DType = "float32" | "bfloat16" | "int32" | "uint32" | "float64" | "uint8";
 
+/** The element types that gradients flow through. */
+export type FloatType = "float32" | "bfloat16";
+
+/** Whether gradients flow through a dtype. */
+export function isFloat(dtype: DType): dtype is FloatType {
+  return dtype === "float32" || dtype === "bfloat16";
+}
+
 /** Bytes of an element. */
 export const BYTES_PER_ELEMENT: Record<DType, number> = {
   float64: 8,

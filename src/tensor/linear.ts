@@ -1,71 +1,134 @@
-// The linear map y = x · Wᵀ, the product that models spend their time on.
+// The linear map y = x · Wᵀ + b, the product that models spend their time on.
 
-import { gemm, type GemmType } from "../cuda/gemm.ts";
-import { cast } from "./cast.ts";
+import { defineOp } from "./autograd/define_op.ts";
+import { refuseRecorded } from "./autograd/recording.ts";
+import { contiguous, copyInto } from "./contiguous.ts";
+import type { FloatType } from "./dtype.ts";
+import { inType, multiply, multiplyInto } from "./product.ts";
+import { reduceAxes } from "./reduce.ts";
+import { scope } from "./scope.ts";
 import { checkShape, Tensor } from "./tensor.ts";
 
 /** A weight matrix: float32, or bfloat16 for products with bfloat16 inputs and float32 sums. */
-export type Weight = Tensor<GemmType, 2>;
+export type Weight = Tensor<FloatType, 2>;
 
 /** Rows that a weight of type `D` is applied to: of its type, or float32, which is rounded to it. */
-export type Rows<D extends GemmType = GemmType> = Tensor<"float32", 2> | Tensor<D, 2>;
+export type Rows<D extends FloatType = FloatType, R extends number = 2> =
+  | Tensor<"float32", R>
+  | Tensor<D, R>;
 
-function checkWeight(operation: string, x: Rows, weight: Weight): void {
-  checkShape(operation, "the weight", weight.shape, [weight.shape[0], x.shape[1]]);
-  if (x.dtype === "bfloat16" && weight.dtype === "float32") {
-    throw new TypeError(`Cannot compute ${operation}: the input is bfloat16, the weight float32`);
+/** Options of {@linkcode linear}. */
+export interface LinearOptions<Y extends FloatType> {
+  /** Type of the result. @default {"float32"} */
+  dtype?: Y;
+  /** b, [out]; rounded to the result's type. */
+  bias?: Tensor<FloatType, 1> | undefined;
+}
+
+/** Options of {@linkcode linear} that computes in another type than the weight's. */
+export interface MixedLinearOptions<Y extends FloatType> extends LinearOptions<Y> {
+  /**
+   * Type that x and the weight are rounded to for the products, forward and backward. The weight's gradient is
+   * of the weight's type, without a rounding in between.
+   */
+  compute: "bfloat16";
+}
+
+function checkWeight(operation: string, x: Tensor, weight: Weight, compute?: "bfloat16"): void {
+  checkShape(operation, "the weight", weight.shape, [weight.shape[0], x.shape.at(-1) ?? 1]);
+  if (x.dtype === "bfloat16" && weight.dtype === "float32" && !compute) {
+    throw new TypeError(
+      `Cannot compute ${operation}: the input is bfloat16, the weight float32; ` +
+        'cast one, or compute: "bfloat16"',
+    );
   }
 }
 
-function product(x: Rows, weight: Weight, y: Tensor<GemmType, 2>, beta: number): void {
-  const [rows, inner] = x.shape;
-  const [columns] = weight.shape;
-  using converted = x.dtype === "float32" && weight.dtype === "bfloat16"
-    ? cast(x as Tensor<"float32", 2>, "bfloat16")
-    : null;
-  gemm(x.device, {
-    a: { pointer: (converted ?? x).pointer, rowStride: inner },
-    b: { pointer: weight.pointer, rowStride: inner },
-    c: { pointer: y.pointer, rowStride: columns },
-    rows,
-    columns,
-    inner,
-    transposeB: true,
-    beta,
-    input: weight.dtype,
-    output: y.dtype,
-  });
+/** x [..., in] as [rows, in]. */
+function asRows<D extends FloatType>(x: Tensor<D>): Tensor<D, 2> {
+  const rows = x.shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
+  return contiguous(x).reshape([rows, x.shape.at(-1)!]);
+}
+
+const linearOp = defineOp("linear", (
+  x: Tensor<FloatType>,
+  weight: Weight,
+  bias: Tensor<FloatType, 1> | null,
+  dtype: FloatType,
+  compute: FloatType,
+) => {
+  const { device, dtype: xType, shape } = x;
+  const rows = inType(asRows(x), compute), w = inType(weight, compute);
+  const y = Tensor.empty<FloatType, 2>(device, dtype, [rows.shape[0]!, weight.shape[0]]);
+  if (bias) copyInto(y, inType(bias, dtype).expand(y.shape));
+  multiplyInto(y, rows, w.transpose(), bias ? 1 : 0);
+  return {
+    result: y.reshape([...shape.slice(0, -1), weight.shape[0]]) as Tensor,
+    inputs: bias ? [x, weight, bias] : [x, weight],
+    saved: [rows, w],
+    backward: (gradient, [rows, w], needs) => {
+      const dy = asRows(gradient as Tensor<FloatType>), g = inType(dy, compute);
+      return [
+        needs[0] ? multiply(g, w, xType).reshape(shape) : null,
+        needs[1] ? multiply(g.transpose(), rows, weight.dtype) : null,
+        needs[2] ? inType(reduceAxes("sum", dy, (axis) => axis === 0), bias!.dtype) : null,
+      ];
+    },
+  };
+});
+
+/**
+ * y = x · Wᵀ + b.
+ *
+ * @param x [..., in]
+ * @param weight W, [out, in]; if bfloat16, x is rounded to it for the product
+ * @returns [..., out]; a float32 weight gives float32, unless `compute` says otherwise
+ * @throws {RangeError} if the shapes do not fit
+ */
+export function linear<
+  D extends FloatType,
+  R extends number,
+  Y extends "float32" | NoInfer<D> = "float32",
+>(
+  x: Rows<NoInfer<D>, R>,
+  weight: Tensor<D, 2>,
+  options?: LinearOptions<Y>,
+): Tensor<Y, R>;
+/** The same in mixed precision: x and W are rounded to bfloat16 for the products, whose sums are float32. */
+export function linear<R extends number, Y extends FloatType = "float32">(
+  x: Tensor<FloatType, R>,
+  weight: Weight,
+  options: MixedLinearOptions<Y>,
+): Tensor<Y, R>;
+export function linear(
+  x: Tensor<FloatType>,
+  weight: Weight,
+  { dtype = "float32", bias, compute }: LinearOptions<FloatType> & { compute?: "bfloat16" } = {},
+): Tensor {
+  checkWeight("linear", x, weight, compute);
+  if (bias) checkShape("linear", "the bias", bias.shape, [weight.shape[0]]);
+  const input = compute ?? weight.dtype;
+  if (input === "float32" && dtype !== "float32") {
+    throw new TypeError(`Cannot compute linear: a float32 weight gives float32, not ${dtype}`);
+  }
+  return linearOp(x, weight, bias ?? null, dtype, input);
 }
 
 /**
- * y = x · Wᵀ.
+ * y += x · Wᵀ in place, as a residual connection adds a branch. No gradient flows through it.
  *
+ * @param y [T, out]
  * @param x [T, in]
- * @param weight [out, in]; if bfloat16, x is rounded to it for the product
- * @param dtype type of the result, which a float32 weight has float32
- * @returns [T, out]
+ * @param weight [out, in]
  */
-export function linear<D extends GemmType, Y extends "float32" | NoInfer<D> = "float32">(
-  x: Rows<NoInfer<D>>,
-  weight: Tensor<D, 2>,
-  dtype: Y = "float32" as Y,
-): Tensor<Y, 2> {
-  checkWeight("linear", x, weight);
-  if (weight.dtype === "float32" && dtype !== "float32") {
-    throw new TypeError(`Cannot compute linear: a float32 weight gives float32, not ${dtype}`);
-  }
-  const y = Tensor.empty<Y, 2>(x.device, dtype, [x.shape[0], weight.shape[0]]);
-  product(x, weight, y, 0);
-  return y;
-}
-
-/** y += x · Wᵀ in place, as a residual connection adds a branch. Shapes as in {@linkcode linear}. */
-export function addLinear<D extends GemmType>(
+export function addLinear<D extends FloatType>(
   y: Tensor<"float32", 2>,
   x: Rows<NoInfer<D>>,
   weight: Tensor<D, 2>,
 ): void {
   checkWeight("addLinear", x, weight);
   checkShape("addLinear", "the sum", y.shape, [x.shape[0], weight.shape[0]]);
-  product(x, weight, y, 1);
+  for (const tensor of [y, x, weight]) refuseRecorded("addLinear", tensor);
+  scope(() => multiplyInto(y, inType(x, weight.dtype), weight.transpose(), 1));
+  y.changed();
 }

@@ -21,6 +21,6 @@ export function rmsNorm<D extends "float32" | "bfloat16" = "float32">(
   checkShape("rmsNorm", "the gain", gain.shape, [columns]);
   const y = Tensor.empty<D, 2>(x.device, dtype, x.shape);
   x.device.kernel(`rms_norm_${dtype}`)
-    .overRows(rows, y.pointer, x.pointer, gain.pointer, rows, columns, epsilon);
+    .overRows(rows, y.pointer, 0, 0, 0, x.pointer, 0, gain.pointer, 0, rows, columns, epsilon);
   return y;
 }

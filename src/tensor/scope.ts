@@ -5,13 +5,24 @@
 export interface Owned extends Disposable {
   /** Whether it was freed already. */
   readonly disposed: boolean;
+  /** Frees it; `by` says what did, for the error that a later use gives. */
+  dispose(by?: string): void;
 }
 
 const scopes: Set<Owned>[] = [];
 
-/** Registers a new object with the innermost scope, if there is one. */
+/** Registers an object with the innermost scope, if there is one. */
 export function own(object: Owned): void {
   scopes.at(-1)?.add(object);
+}
+
+/**
+ * Takes an object out of the scopes that would free it: it then lives until it is disposed of, as a parameter
+ * or a running average does. Returns it.
+ */
+export function keep<T extends Owned>(object: T): T {
+  for (const owned of scopes) owned.delete(object);
+  return object;
 }
 
 function collect(value: unknown, into: Set<unknown>): void {
@@ -37,10 +48,24 @@ function collect(value: unknown, into: Set<unknown>): void {
  * console.log(await kept.data()); // Float32Array [3, 4]
  * ```
  */
-export function scope<T>(body: () => T): T {
-  const owned = new Set<Owned>();
+export function scope<T>(body: () => T): T;
+/** The same with a name, which the error that a use of a freed tensor gives then tells. */
+export function scope<T>(name: string, body: () => T): T;
+export function scope<T>(...args: [() => T] | [string, () => T]): T {
+  const [name, body] = args.length === 1 ? [undefined, args[0]] : args;
+  return keepReturned(body, name === undefined ? "its scope" : `the scope "${name}"`, collect);
+}
+
+/**
+ * The same with a `kept` of one's own, which adds what the result keeps to a set, for the files of this folder.
+ */
+export function keepReturned<T>(
+  body: () => T,
+  by: string,
+  kept: (result: T, into: Set<unknown>) => void,
+): T {
+  const owned = new Set<Owned>(), keeps = new Set<unknown>();
   scopes.push(owned);
-  let kept = new Set<unknown>();
   try {
     const result = body();
     if (result instanceof Promise) {
@@ -50,14 +75,13 @@ export function scope<T>(body: () => T): T {
           "use `using` in asynchronous code",
       );
     }
-    kept = new Set<unknown>();
-    collect(result, kept);
+    kept(result, keeps);
     return result;
   } finally {
     scopes.pop();
     for (const object of owned) {
-      if (kept.has(object)) own(object);
-      else object[Symbol.dispose]();
+      if (keeps.has(object)) own(object);
+      else object.dispose(by);
     }
   }
 }

@@ -1,9 +1,14 @@
 // Tensors: typed, shaped views of device memory. Dtype and rank are part of the type; extents are
-// checked at run time. Data is row-major and contiguous.
+// checked at run time. New tensors are row-major and contiguous; views may have other strides.
 
 import type { Device } from "../cuda/device.ts";
-import { BYTES_PER_ELEMENT, type DataOf, type DType, newData } from "./dtype.ts";
-import { own, type Owned } from "./scope.ts";
+import { type BackwardOptions, runBackward } from "./autograd/backward.ts";
+import { type Edge, type GradientHook, GraphNode } from "./autograd/graph.ts";
+import { noGrad } from "./autograd/recording.ts";
+import { contiguous } from "./contiguous.ts";
+import { BYTES_PER_ELEMENT, type DataOf, type DType, isFloat, newData } from "./dtype.ts";
+import { keep, own, type Owned } from "./scope.ts";
+import * as views from "./views.ts";
 
 /** Extents of a tensor of rank R, outermost first. A tensor of known rank is one of unknown rank too. */
 export type Shape<R extends number> = readonly number[] & { readonly length: R };
@@ -11,15 +16,32 @@ export type Shape<R extends number> = readonly number[] & { readonly length: R }
 /** Memory shared by a tensor and its views; freed when the last of them is. */
 class Storage {
   references = 0;
+  version = 0;
   constructor(readonly device: Device, readonly pointer: number) {}
+}
+
+/** What a tensor holds on to, apart from the tensor, so that it can be let go of when that is lost. */
+class Holding {
+  edge: Edge | null = null;
+  constructor(readonly storage: Storage) {
+    storage.references++;
+  }
+
+  hold(edge: Edge): void {
+    edge.node.retain();
+    this.edge?.node.release();
+    this.edge = edge;
+  }
 
   release(): void {
-    if (--this.references === 0) this.device.free(this.pointer);
+    if (--this.storage.references === 0) this.storage.device.free(this.storage.pointer);
+    this.edge?.node.release();
+    this.edge = null;
   }
 }
 
 // The safety net: a tensor that was lost without being freed gives its memory back when it is collected.
-const lost = new FinalizationRegistry<Storage>((storage) => storage.release());
+const lost = new FinalizationRegistry<Holding>((holding) => holding.release());
 
 function elements(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
@@ -27,23 +49,54 @@ function elements(shape: readonly number[]): number {
 
 const isCount = (extent: number) => Number.isSafeInteger(extent) && extent >= 0;
 
+/** Strides of a contiguous tensor, in elements. */
+export function rowMajor(shape: readonly number[]): number[] {
+  const strides: number[] = new Array(shape.length);
+  for (let axis = shape.length - 1, stride = 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis]!;
+  }
+  return strides;
+}
+
+function isRowMajor(shape: readonly number[], strides: readonly number[]): boolean {
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] === 0) return true;
+    if (shape[axis] !== 1 && strides[axis] !== stride) return false;
+    stride *= shape[axis]!;
+  }
+  return true;
+}
+
 /** A tensor of dtype `D` and rank `R` in device memory. */
 export class Tensor<out D extends DType = DType, out R extends number = number> implements Owned {
   /** Element type. */
   readonly dtype: D;
   /** Extents, outermost first. */
   readonly shape: Shape<R>;
-  readonly #storage: Storage;
+  /** Elements from one entry to the next along each axis; 0 where one entry stands for all. */
+  readonly strides: readonly number[];
+  /** Whether the elements lie one after the other in row-major order. */
+  readonly isContiguous: boolean;
+  readonly #holding: Holding;
   readonly #offset: number;
-  #disposed = false;
+  #freedBy: string | null = null;
 
-  private constructor(dtype: D, shape: Shape<R>, storage: Storage, offset: number) {
+  private constructor(
+    dtype: D,
+    shape: readonly number[],
+    storage: Storage,
+    offset: number,
+    strides?: readonly number[],
+  ) {
     this.dtype = dtype;
     this.shape = Object.freeze([...shape]) as readonly number[] as Shape<R>;
-    this.#storage = storage;
+    this.strides = Object.freeze(strides ? [...strides] : rowMajor(shape));
+    this.isContiguous = strides === undefined || isRowMajor(shape, strides);
+    this.#holding = new Holding(storage);
     this.#offset = offset;
-    storage.references++;
-    lost.register(this, storage, this);
+    lost.register(this, this.#holding, this);
     own(this);
   }
 
@@ -95,7 +148,7 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
 
   /** The device that holds the elements. */
   get device(): Device {
-    return this.#storage.device;
+    return this.#holding.storage.device;
   }
 
   /** Number of elements. */
@@ -108,28 +161,38 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
     return this.size * BYTES_PER_ELEMENT[this.dtype];
   }
 
-  /** Device pointer of the first element. Throws if the tensor was freed. */
+  /** Device pointer of the first element of a contiguous tensor. Throws if it is not, or if it was freed. */
   get pointer(): number {
-    if (this.#disposed) {
-      throw new ReferenceError(
-        `Cannot use a ${this.dtype} tensor of shape [${this.shape}]: it was freed, ` +
-          `by its scope, by \`using\` or by dispose()`,
+    if (!this.isContiguous) {
+      throw new RangeError(
+        `Cannot take a ${this.dtype} tensor of shape [${this.shape}] and strides [${this.strides}] ` +
+          "for a contiguous one: use contiguous()",
       );
     }
-    return this.#storage.pointer + this.#offset;
+    return this.start;
+  }
+
+  /** Device pointer of the first element, whatever the strides. Throws if the tensor was freed. */
+  get start(): number {
+    if (this.#freedBy !== null) {
+      throw new ReferenceError(
+        `Cannot use a ${this.dtype} tensor of shape [${this.shape}]: it was freed by ${this.#freedBy}`,
+      );
+    }
+    return this.#holding.storage.pointer + this.#offset;
   }
 
   /** Whether it was freed. */
   get disposed(): boolean {
-    return this.#disposed;
+    return this.#freedBy !== null;
   }
 
   /** Frees the memory, once no view needs it. Doing so twice is harmless. */
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
+  dispose(by = "`using` or dispose()"): void {
+    if (this.#freedBy !== null) return;
+    this.#freedBy = by;
     lost.unregister(this);
-    this.#storage.release();
+    this.#holding.release();
   }
 
   /** The same as {@linkcode dispose}, for `using`. */
@@ -137,43 +200,177 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
     this.dispose();
   }
 
-  /** A view of the same elements with another shape. */
-  reshape<S extends number>(shape: Shape<S>): Tensor<D, S> {
-    if (!shape.every(isCount) || elements(shape) !== this.size) {
-      throw new RangeError(
-        `Cannot reshape [${this.shape}] to [${shape}]: ` +
-          (shape.every(isCount)
-            ? `${this.size} elements are not ${elements(shape)}`
-            : "extents must be whole and not negative"),
-      );
-    }
-    void this.pointer;
-    return new Tensor<D, S>(this.dtype, shape, this.#storage, this.#offset);
+  /**
+   * A view of the same memory with any shape and strides, which no gradient flows through.
+   *
+   * @param offset elements from this tensor's first element to the view's
+   * @internal
+   */
+  asStrided<S extends number>(
+    shape: readonly number[],
+    strides: readonly number[],
+    offset = 0,
+  ): Tensor<D, S> {
+    void this.start;
+    const bytes = this.#offset + offset * BYTES_PER_ELEMENT[this.dtype];
+    return new Tensor<D, S>(this.dtype, shape, this.#holding.storage, bytes, strides);
   }
 
-  /** A view of the entries `begin` to `end` (not included) along the first axis. */
-  slice(begin: number, end: number): Tensor<D, R> {
-    const [first, ...rest] = this.shape;
-    if (first === undefined || ![begin, end].every(isCount) || begin > end || end > first) {
-      throw new RangeError(
-        `Cannot slice ${begin} to ${end} from a tensor of shape [${this.shape}]`,
+  /**
+   * The same elements, which no gradient flows through.
+   * @internal
+   */
+  alias(): Tensor<D, R> {
+    return this.asStrided<R>(this.shape, this.strides);
+  }
+
+  /**
+   * The same as {@linkcode alias}, owned by no scope.
+   * @internal
+   */
+  unownedAlias(): Tensor<D, R> {
+    return keep(this.alias());
+  }
+
+  /**
+   * Whether no other tensor shares the memory.
+   * @internal
+   */
+  get isExclusive(): boolean {
+    return this.#holding.storage.references === 1;
+  }
+
+  /**
+   * How often the memory was changed in place.
+   * @internal
+   */
+  get version(): number {
+    return this.#holding.storage.version;
+  }
+
+  /**
+   * Says that the memory was changed in place.
+   * @internal
+   */
+  changed(): void {
+    this.#holding.storage.version++;
+  }
+
+  // Gradients.
+
+  /** Whether gradients can flow through this dtype. */
+  get isDifferentiable(): boolean {
+    return isFloat(this.dtype);
+  }
+
+  /** Whether a backward pass will reach this tensor: a leaf that asked for it, or a result derived from one. */
+  get requiresGrad(): boolean {
+    return this.#holding.edge !== null;
+  }
+
+  /**
+   * Where the gradient of this tensor flows.
+   * @internal
+   */
+  get edge(): Edge | null {
+    return this.#holding.edge;
+  }
+
+  /**
+   * Makes this tensor a result of a recorded operation.
+   * @internal
+   */
+  joinGraph(node: GraphNode, index: number): void {
+    this.#holding.hold({ node, index });
+  }
+
+  /** Makes this tensor a leaf whose gradient backward passes add to {@linkcode grad}. Returns the tensor. */
+  requireGrad(): this {
+    void this.start;
+    if (!this.isDifferentiable) {
+      throw new TypeError(
+        `Cannot compute gradients of ${this.dtype}: only of float32 and bfloat16`,
       );
     }
-    void this.pointer;
-    const stride = elements(rest) * BYTES_PER_ELEMENT[this.dtype];
-    return new Tensor(
-      this.dtype,
-      [end - begin, ...rest] as unknown as Shape<R>,
-      this.#storage,
-      this.#offset + begin * stride,
-    );
+    if (!this.requiresGrad) this.joinGraph(new GraphNode("leaf", [], [], [], null), 0);
+    return this;
   }
+
+  /** The sum of the gradients that backward passes brought to this leaf; null before the first. */
+  get grad(): Tensor<D, R> | null {
+    const gradient = this.edge?.node.gradient;
+    return gradient && !gradient.disposed ? gradient as Tensor<D, R> : null;
+  }
+
+  /** Frees the gradient: the next backward pass starts a new sum. */
+  zeroGrad(): void {
+    const node = this.edge?.node;
+    node?.gradient?.dispose("zeroGrad()");
+    if (node) node.gradient = null;
+  }
+
+  /**
+   * Computes the gradients of all leaves that this tensor derives from, and adds them to their {@linkcode grad}.
+   *
+   * @throws {RangeError} if the tensor has several elements and no gradient is given
+   */
+  backward(options: BackwardOptions = {}): void {
+    runBackward(this, options);
+  }
+
+  /**
+   * Has `hook` called with the gradient of this tensor in each backward pass, when it is complete. It may return
+   * another gradient of the same shape in its place.
+   *
+   * @returns a function that removes the hook
+   */
+  onGradient(hook: (gradient: Tensor<D, R>) => Tensor<D, R> | void): () => void {
+    if (!this.edge) throw new RangeError("Cannot hook a gradient: the tensor requires none");
+    const { node: { hooks }, index } = this.edge;
+    const set = hooks.get(index) ?? new Set();
+    hooks.set(index, set.add(hook as GradientHook));
+    return () => set.delete(hook as GradientHook);
+  }
+
+  /** The same elements as a tensor that no gradient flows through. */
+  detach(): Tensor<D, R> {
+    return this.alias();
+  }
+
+  // Views.
+
+  /** The same elements with another shape: {@linkcode views.reshape}. */
+  reshape<const S extends readonly number[]>(shape: S): Tensor<D, S["length"]> {
+    return views.reshape(this, shape);
+  }
+
+  /** The entries `begin` to `end` (not included) along an axis: {@linkcode views.slice}. */
+  slice(begin: number, end?: number, axis?: number): Tensor<D, R> {
+    return views.slice<D, R>(this, begin, end, axis);
+  }
+
+  /** The axes in another order: {@linkcode views.permute}. */
+  permute(axes: readonly number[]): Tensor<D, R> {
+    return views.permute<D, R>(this, axes);
+  }
+
+  /** Two axes exchanged, by default the last two: {@linkcode views.transpose}. */
+  transpose(first?: number, second?: number): Tensor<D, R> {
+    return views.transpose<D, R>(this, first, second);
+  }
+
+  /** Repeated along axes of extent 1 and new leading ones, without copies: {@linkcode views.expand}. */
+  expand<const S extends readonly number[]>(shape: S): Tensor<D, S["length"]> {
+    return views.expand(this, shape);
+  }
+
+  // Reading.
 
   /** The elements, once all work queued so far is done (bfloat16: its 16 bits). */
   async data(): Promise<DataOf<D>> {
+    using dense = this.#dense();
     const array = newData(this.dtype, this.size);
-    const pointer = this.pointer;
-    await this.device.download(array, pointer);
+    await this.device.download(array, dense.pointer);
     return array;
   }
 
@@ -187,10 +384,16 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
     return array;
   }
 
+  /** A contiguous tensor of the same elements, to be freed by the caller. */
+  #dense(): Tensor<D, R> {
+    return keep(this.isContiguous ? this.alias() : noGrad(() => contiguous(this)));
+  }
+
   /** The elements once all work queued so far is done, blocking the thread. */
   dataSync(): DataOf<D> {
+    using dense = this.#dense();
     const array = newData(this.dtype, this.size);
-    this.device.downloadSync(array, this.pointer);
+    this.device.downloadSync(array, dense.pointer);
     return array;
   }
 }

@@ -51,6 +51,10 @@ Deno.test("bytes in use are counted, and the largest number is kept", () => {
   device.free(pointers[0]);
   device.free(pointers[1]);
   assertEquals(device.liveBytes, before);
+  device.resetPeak();
+  assertEquals(device.peakBytes, before);
+  device.free(device.allocate(500));
+  assertEquals(device.peakBytes, before + 500);
   const error = assertThrows(() => device.free(pointers[0]), CudaError);
   assertEquals(error.function, "cuMemFreeAsync");
   assertEquals(device.liveBytes, before, "a failed free counts nothing");

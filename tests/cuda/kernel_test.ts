@@ -61,7 +61,7 @@ kernelTest("a refused launch names the kernel, its shape and its arguments", (de
 });
 
 kernelTest("the number of warps grows with the work up to a full grid", (device) => {
-  const warps = [1, 2, 1000, 1e6, 1e9].map((count) => Kernel.warpsForElements(device, count));
+  const warps = [1, 2, 1000, 1e6, 1e9].map((count) => Kernel.warpsForRows(device, count));
   assertEquals(warps, warps.toSorted((a, b) => a - b));
   assertEquals(warps[3], warps[4]);
 });

@@ -9,7 +9,6 @@ import {
   magnitudes,
   type Pending,
   rowMagnitudes,
-  rowRatios,
 } from "../../src/outliers/magnitudes.ts";
 import { assertClose, device, deviceTest, normal, random } from "../tensor/on_device.ts";
 
@@ -159,15 +158,20 @@ deviceTest("the first of equal rows has a column's maximum", async () => {
   assertEquals([[...maxima], [...rows]], [[3, 1], [1, 0]]);
 });
 
-deviceTest(
-  "ratios divide each row by its mean and keep the sign; a row of zeros stays",
-  async () => {
-    using x = matrix(3, 4, [1, -2, 3, 2, 0, 0, 0, 0, -8, 0, 0, 0]);
-    using means = Tensor.from<"float32", 1>(device, "float32", [3], [2, 0, 2]);
-    using ratios = rowRatios(x, means);
-    assertEquals([...await ratios.data()], [0.5, -1, 1.5, 1, 0, 0, 0, 0, -4, 0, 0, 0]);
-  },
-);
+deviceTest("with means, entries count as multiples of their row's, of 0 as zeros", async () => {
+  using x = matrix(3, 4, [1, -2, 3, 2, 7, 0, 0, 0, -8, 0, 0, 0]);
+  using means = Tensor.from<"float32", 1>(device, "float32", [3], [2, 0, 2]);
+  const { mean, median, over, largest } = await read(magnitudes(x, 5, means));
+  assertEquals([mean, median, over], [Math.fround(8 / 12), 0, 1]);
+  assertEquals(largest.slice(0, 6).map(({ value }) => value), [-4, 1.5, -1, 1, 0.5, 0]);
+  assertEquals(largest.slice(0, 2).map(({ row, column }) => [row, column]), [[2, 0], [0, 2]]);
+});
+
+deviceTest("statistics of large matrices, of which a sample is taken, are float64's", async () => {
+  await check(700, 577, normal(700 * 577), 3);
+  // More zeros, which are the median, than a list holds.
+  await check(700, 500, normal(700 * 500).map((value) => Math.max(0, value)), 1.5);
+});
 
 deviceTest("results that are never read are freed by hand", () => {
   using x = matrix(3, 4, normal(12));

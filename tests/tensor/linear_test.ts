@@ -6,6 +6,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { Tensor } from "../../mod.ts";
 import { cast } from "../../src/tensor/cast.ts";
 import { addLinear, linear } from "../../src/tensor/linear.ts";
+import { checkOp, type Plain } from "./gradients.ts";
 import { assertClose, device, deviceTest, normalMatrix, roundToBfloat16 } from "./on_device.ts";
 
 const TOLERANCE = 3e-6;
@@ -91,4 +92,88 @@ deviceTest("shapes that do not fit are refused with both, and nothing is left be
     "Cannot compute addLinear: the weight must have shape [5,3], got [5,4]",
   );
   assertEquals(device.liveBytes, before);
+});
+
+/** y = x · Wᵀ + b in plain loops. */
+function plain(x: Plain, w: Plain, b?: Plain): Float64Array {
+  const [columns, inner] = w.shape as [number, number];
+  const rows = x.shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
+  const y = reference(x.data, w.data, [rows, inner, columns]);
+  return y.map((value, i) => value + (b?.data[i % columns] ?? 0));
+}
+
+const SHAPES: [x: number[], weight: [number, number]][] = [
+  [[5], [3, 5]],
+  [[4, 5], [3, 5]],
+  [[33, 65], [17, 65]],
+  [[2, 3, 4], [5, 4]],
+  [[2, 3, 2, 1], [4, 1]],
+  [[0, 4], [3, 4]],
+  [[2, 0, 4], [3, 4]],
+];
+
+for (const [x, weight] of SHAPES) {
+  const bias = [weight[0]];
+  deviceTest(`gradients of linear of [${x}] by [${weight}]`, () => {
+    for (const dtype of ["float32", "bfloat16"] as const) {
+      for (const w of dtype === "float32" ? ["float32", "bfloat16"] as const : [dtype]) {
+        checkOp({
+          name: `linear of ${dtype} by ${w}`,
+          inputs: [{ shape: x, dtype }, { shape: weight, dtype: w }],
+          op: (x, w) => linear(x, w),
+          reference: plain,
+        });
+        for (const b of ["float32", "bfloat16"] as const) {
+          checkOp({
+            name: `linear of ${dtype} by ${w} plus ${b}`,
+            inputs: [{ shape: x, dtype }, { shape: weight, dtype: w }, { shape: bias, dtype: b }],
+            op: (x: Tensor<"float32">, w: Tensor<"bfloat16", 2>, bias) =>
+              w.dtype === "bfloat16"
+                ? linear(x, w, { bias, dtype: "bfloat16" })
+                : linear(x, w, { bias }),
+            reference: plain,
+          });
+        }
+      }
+      for (const result of ["float32", "bfloat16"] as const) {
+        checkOp({
+          name: `mixed linear of ${dtype} to ${result}`,
+          inputs: [{ shape: x, dtype }, { shape: weight }, { shape: bias }],
+          op: (x, w, bias) => linear(x, w, { bias, compute: "bfloat16", dtype: result }),
+          reference: plain,
+          tolerance: 2 ** -6,
+        });
+      }
+    }
+  });
+}
+
+deviceTest("linear takes views that are not contiguous", () => {
+  checkOp({
+    name: "linear of transposed views",
+    inputs: [{ shape: [2, 3, 4], transposed: true }, { shape: [5, 4], transposed: true }],
+    op: (x, w) => linear(x, w),
+    reference: plain,
+  });
+});
+
+deviceTest("in mixed precision the weight's gradient is not rounded to bfloat16", () => {
+  const rows = 64;
+  using x = Tensor.from<"float32", 2>(device, "float32", [rows, 1], Array(rows).fill(1));
+  using w = Tensor.from<"float32", 2>(device, "float32", [1, 1], [0.1]).requireGrad();
+  using y = linear(x, w, { compute: "bfloat16" });
+  using g = Tensor.from<"float32", 2>(device, "float32", [rows, 1], [
+    1 + 2 ** -7,
+    ...Array(rows - 1).fill(1),
+  ]);
+  y.backward({ gradient: g });
+  assertEquals([...w.grad!.dataSync()], [rows + 2 ** -7]);
+  w.zeroGrad();
+});
+
+deviceTest("what is in place takes no part in a recorded computation", () => {
+  using x = Tensor.zeros<"float32", 2>(device, "float32", [2, 3]);
+  using w = Tensor.zeros<"float32", 2>(device, "float32", [2, 3]).requireGrad();
+  using y = Tensor.zeros<"float32", 2>(device, "float32", [2, 2]);
+  assertThrows(() => addLinear(y, x, w), RangeError, "Cannot compute addLinear in place");
 });

@@ -3,11 +3,24 @@
 // this file; the last test makes sure that it does, whichever way the tests were started.
 
 import { assert, assertEquals } from "@std/assert";
-import { type Device, type LlamaModel, scope, Tensor } from "../../mod.ts";
+import {
+  checkpoint,
+  type Computed,
+  defineOp,
+  type Device,
+  grad,
+  gradients,
+  type LlamaModel,
+  scope,
+  squeeze,
+  Tensor,
+  unsqueeze,
+} from "../../mod.ts";
 import { swiglu } from "../../src/tensor/activation.ts";
 import { cast } from "../../src/tensor/cast.ts";
 import { gatherRows } from "../../src/tensor/gather.ts";
 import { addLinear, linear } from "../../src/tensor/linear.ts";
+import { matmul } from "../../src/tensor/matmul.ts";
 import { rmsNorm } from "../../src/tensor/norm.ts";
 import { configPath, root } from "../../tools/project.ts";
 
@@ -18,6 +31,7 @@ function same<A, B>(..._: Equal<A, B> extends true ? [] : ["the types differ", A
 
 declare const device: Device;
 declare const model: LlamaModel;
+declare const scalar: Tensor<"float32", 0>;
 declare const matrix: Tensor<"float32", 2>;
 declare const vector: Tensor<"float32", 1>;
 declare const cube: Tensor<"float32", 3>;
@@ -66,25 +80,89 @@ const promises: Record<string, () => void> = {
     return [known, single, flat, exact];
   },
   "views keep the dtype; reshape says the new rank, slice keeps it": () => {
-    const flat = half.reshape<1>([6]);
+    const flat = half.reshape([6]);
     same<typeof flat, Tensor<"bfloat16", 1>>();
     const rows = cube.slice(0, 1);
     same<typeof rows, Tensor<"float32", 3>>();
+    same<ReturnType<typeof half.reshape<readonly [2, 3, 1]>>, Tensor<"bfloat16", 3>>();
+    const table = vector.reshape([2, -1]);
+    same<typeof table, Tensor<"float32", 2>>();
     // @ts-expect-error: two extents are not one
-    half.reshape<1>([2, 3]);
+    const wrong: Tensor<"bfloat16", 1> = half.reshape([2, 3]);
+    const extents: number[] = [2, 3];
+    const some = half.reshape(extents);
+    same<typeof some, Tensor<"bfloat16", number>>();
+    const turned = cube.permute([2, 0, 1]).transpose(0, 1);
+    same<typeof turned, Tensor<"float32", 3>>();
+    const repeated = vector.expand([4, 3]);
+    same<typeof repeated, Tensor<"float32", 2>>();
+    const more = unsqueeze(matrix, 0), less = squeeze(matrix, 1);
+    same<typeof more, Tensor<"float32", 3>>();
+    same<typeof less, Tensor<"float32", 1>>();
+    return wrong;
+  },
+  "a gradient has the type of its tensor": () => {
+    same<typeof half.grad, Tensor<"bfloat16", 2> | null>();
+    matrix.onGradient((gradient) => {
+      same<typeof gradient, Tensor<"float32", 2>>();
+    });
+    // @ts-expect-error: a hook returns a gradient of the same type
+    matrix.onGradient(() => vector);
+    const [first, second] = gradients(scalar, [matrix, half]);
+    same<typeof first, Tensor<"float32", 2> | null>();
+    same<typeof second, Tensor<"bfloat16", 2> | null>();
+    const slope = grad((_a: Tensor<"float32", 1>, _b: Tensor<"float32", 2>) => scalar);
+    const [a, b] = slope(vector, matrix);
+    same<typeof a, Tensor<"float32", 1> | null>();
+    same<typeof b, Tensor<"float32", 2> | null>();
+    // @ts-expect-error: the arguments are those of the function
+    slope(matrix, vector);
+    const kept = checkpoint((x: Tensor<"float32", 1>) => x.reshape([1, -1]), vector);
+    same<typeof kept, Tensor<"float32", 2>>();
+  },
+  "an operation of one's own has the types that it says": () => {
+    const op = defineOp("op", (x: Tensor<"float32", 2>, k: number) => ({
+      result: x.reshape([k]),
+      inputs: [x],
+      saved: [x, ids],
+      backward: (gradient, saved) => {
+        same<typeof gradient, Tensor<"float32", 1>>();
+        same<typeof saved, readonly [Tensor<"float32", 2>, Tensor<"int32", 1>]>();
+        return [gradient];
+      },
+    }));
+    const y = op(matrix, 3);
+    same<typeof y, Tensor<"float32", 1>>();
+    // @ts-expect-error: a vector
+    op(vector, 3);
+    const parts = defineOp(
+      "parts",
+      (x: Tensor<"float32", 2>): Computed<Tensor<"float32", 2>[], []> => ({
+        result: [x, x],
+        inputs: [x],
+        backward: ([first]) => {
+          same<typeof first, Tensor<"float32", 2> | null>();
+          return [first];
+        },
+      }),
+    )(matrix);
+    same<typeof parts, Tensor<"float32", 2>[]>();
   },
   "linear takes a float32 matrix and a matrix of either type": () => {
     const y = linear(matrix, half);
     same<typeof y, Tensor<"float32", 2>>();
     linear(matrix, matrix);
-    // @ts-expect-error: x is a vector
-    linear(vector, matrix);
+    const ofVector = linear(vector, matrix), ofCube = linear(cube, half, { bias: vector });
+    same<typeof ofVector, Tensor<"float32", 1>>();
+    same<typeof ofCube, Tensor<"float32", 3>>();
     // @ts-expect-error: x is bfloat16
     linear(half, matrix);
-    const rounded = linear(half, half, "bfloat16");
+    const rounded = linear(half, half, { dtype: "bfloat16" });
     same<typeof rounded, Tensor<"bfloat16", 2>>();
     // @ts-expect-error: a float32 weight gives float32
-    linear(matrix, matrix, "bfloat16");
+    linear(matrix, matrix, { dtype: "bfloat16" });
+    const mixed = linear(half, matrix, { compute: "bfloat16", dtype: "bfloat16" });
+    same<typeof mixed, Tensor<"bfloat16", 2>>();
     // @ts-expect-error: the weight has rank 3
     linear(matrix, cube);
     // @ts-expect-error: the weight holds whole numbers
@@ -93,6 +171,23 @@ const promises: Record<string, () => void> = {
     addLinear(half, matrix, matrix);
     // @ts-expect-error: the sum has rank 1
     addLinear(vector, matrix, matrix);
+  },
+  "matmul has the rank of its factors": () => {
+    const product = matmul(matrix, matrix), batch = matmul(matrix, cube);
+    const column = matmul(cube, vector), number = matmul(vector, vector);
+    same<typeof product, Tensor<"float32", 2>>();
+    same<typeof batch, Tensor<"float32", 3>>();
+    same<typeof column, Tensor<"float32", 2>>();
+    same<typeof number, Tensor<"float32", 0>>();
+    const wide = matmul(half, half), narrow = matmul(half, half, { dtype: "bfloat16" });
+    same<typeof wide, Tensor<"float32", 2>>();
+    same<typeof narrow, Tensor<"bfloat16", 2>>();
+    // @ts-expect-error: one is bfloat16
+    matmul(half, matrix);
+    // @ts-expect-error: float32 factors give float32
+    matmul(matrix, matrix, { dtype: "bfloat16" });
+    // @ts-expect-error: whole numbers
+    matmul(ids, ids);
   },
   "rmsNorm takes a matrix and a vector": () => {
     const normed = rmsNorm(matrix, vector, 1e-5),

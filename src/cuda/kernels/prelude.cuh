@@ -104,6 +104,9 @@ __device__ __forceinline__ float absolute(float value) {
   return __uint_as_float(__float_as_uint(value) & 0x7fffffffu);
 }
 
+// Equality as maxima see it, to which NaN is a value.
+__device__ __forceinline__ bool same(float a, float b) { return (a == b) | ((a != a) & (b != b)); }
+
 // The bits of |x|, which order as its values do.
 __device__ __forceinline__ unsigned magnitude(float value) {
   return __float_as_uint(value) & 0x7fffffffu;
@@ -153,18 +156,25 @@ __device__ __forceinline__ float exp2_nonpositive(float x) {
   return __uint_as_float(__float_as_uint(p) + exponent);
 }
 
-// The largest of `count` floats that a warp walks, NaN left out; -infinity if there is none. On the host
+// The largest of `count` numbers that a warp walks, NaN left out; -infinity if there is none. On the host
 // as many maxima at a time as a loop without a carried dependency needs.
-__device__ __forceinline__ float row_max(const float *from, int count) {
+template <class T>
+__device__ __forceinline__ float row_max(const T *from, int count) {
   constexpr int AT_ONCE = WARP == 1 ? 64 : 1;
   float partial[AT_ONCE];
   for (int t = 0; t < AT_ONCE; t++) partial[t] = -infinity();
   int j = lane();
   for (; j + AT_ONCE <= count; j += WARP * AT_ONCE) {
-    for (int t = 0; t < AT_ONCE; t++) partial[t] = from[j + t] > partial[t] ? from[j + t] : partial[t];
+    for (int t = 0; t < AT_ONCE; t++) {
+      float value = to_float(from[j + t]);
+      partial[t] = value > partial[t] ? value : partial[t];
+    }
   }
   if (WARP == 1) {
-    for (; j < count; j++) partial[0] = from[j] > partial[0] ? from[j] : partial[0];
+    for (; j < count; j++) {
+      float value = to_float(from[j]);
+      partial[0] = value > partial[0] ? value : partial[0];
+    }
   }
   for (int t = 1; t < AT_ONCE; t++) partial[0] = partial[t] > partial[0] ? partial[t] : partial[0];
   return warp_max(partial[0]);

@@ -1,19 +1,30 @@
 // Statistics of |x| that find outliers: mean, exact median, the k largest values, how many lie over a
-// threshold, and maxima by row and by column. The bits of |x| order as its values do, so the values of
-// two ranks (the median and the k-th largest) are found by counting leading bits: 11, then 11, then 9.
+// threshold, and maxima by row and by column. The bits of |x| order as its values do. A sample says between
+// which bits the values of two ranks lie (the median and the k-th largest); one pass over the data lists
+// what lies there, and rounds of counting bits, 11 at a time, find the values in the lists. Where the
+// sample was wrong, or a list too short for all that are equal, the rounds count in the data itself.
 #include "prelude.cuh"
 
-constexpr int BINS = 2048;
+constexpr int BINS = 2048;  // of a round
+constexpr int SAMPLE_BITS = 13, SAMPLE_BINS = 1 << SAMPLE_BITS, SAMPLE_SHIFT = 31 - SAMPLE_BITS;
+constexpr int GROUPS = 64;  // of bins
+constexpr int UNIT = 64;    // neighbours in a row that are taken together
 
-// What the passes over one tensor leave behind, all in 32 bits; src/outliers/magnitudes.ts reads it.
+// What is known so far; of two ranks in [0] and [1]: of the lower median and of the k-th largest |x|. All in
+// 32 bits; src/outliers/magnitudes.ts reads it.
 struct selection {
-  unsigned bits[2];  // leading bits found so far of the lower median and of the k-th largest |x|
-  unsigned rank[2];  // their ranks, from the smallest, among the values that share those bits
-  unsigned greater;  // how many exceed the k-th largest: fewer than k
-  unsigned ties;     // how many equal it
-  unsigned over;     // how many have |x| > limit
-  float limit;       // tau · mean|x|
-  float mean;        // mean|x|
+  unsigned low[2], high[2];  // bits of |x| between which the value lies, both included
+  unsigned found[2];         // how many values lie there
+  unsigned listed[2];        // whether the list holds all of these, and they hold the rank
+  unsigned rank[2];          // from the smallest, among the values that share the bits so far
+  unsigned offset[2];        // bits of the value above `low`, as far as they are known
+  unsigned unknown[2];       // how many of them are not, the last ones
+  unsigned below;            // how many values lie below low[0]
+  unsigned greater;          // how many exceed the k-th largest: fewer than k
+  unsigned ties;             // how many equal it
+  unsigned over;             // how many have |x| > limit
+  float limit;               // tau · mean|x|
+  float mean;                // mean|x|
 };
 
 __device__ __forceinline__ void clear_bins(unsigned *bins, int count) {
@@ -28,115 +39,258 @@ __device__ __forceinline__ void add_bins(unsigned *total, const unsigned *bins, 
   }
 }
 
-// Counts the 11 leading bits of |x| (after the sign) and sums |x| a warp, in double, so that the sum of
-// millions of values keeps its digits. bins [2048], zeroed; sums [warps].
-extern "C" __global__ void magnitude_histogram(unsigned *bins, double *sums, const float *x,
-                                               long long count) {
-  // Four tables in turn: equal neighbours would wait for each other's counter.
-  __shared__ unsigned block_bins[4 * BINS];
-  clear_bins(block_bins, 4 * BINS);
+// sums[g] = what the g-th of GROUPS equal parts of `bins` holds. One block, as for `find_bin`.
+__device__ __forceinline__ void sum_groups(long long *sums, const unsigned *bins, int count) {
+  __syncthreads();
+  int size = count / GROUPS;
+  for (int g = threadIdx.x; g < GROUPS; g += blockDim.x) {
+    long long sum = 0;
+    for (int i = 0; i < size; i++) sum += bins[g * size + i];
+    sums[g] = sum;
+  }
+  __syncthreads();
+}
+
+// The bin of a rank; takes from the rank what lies in the bins before.
+__device__ __forceinline__ int find_bin(const long long *sums, const unsigned *bins, int count,
+                                        long long &rank) {
+  int group = 0, size = count / GROUPS;
+  while (group < GROUPS - 1 && sums[group] <= rank) rank -= sums[group++];
+  int bin = group * size;
+  while (bin < group * size + size - 1 && bins[bin] <= rank) rank -= bins[bin++];
+  return bin;
+}
+
+// What entries of a row are multiplied by: with `means`, they count as multiples of their row's mean.
+__device__ __forceinline__ float row_scale(const float *means, int row) {
+  return means[row] > 0 ? 1.0f / means[row] : 0.0f;
+}
+
+// Calls visit(index, value) for each entry of x [rows, columns], a warp a row.
+template <class Visit>
+__device__ __forceinline__ void visit_all(const float *x, const float *means, int rows, int columns,
+                                          Visit visit) {
+  for (int row = warp_id(); row < rows; row += warp_count()) {
+    long long first = static_cast<long long>(row) * columns;
+    float scale = means ? row_scale(means, row) : 1.0f;
+    for (int c = lane(); c < columns; c += WARP) {
+      visit(first + c, means ? x[first + c] * scale : x[first + c]);
+    }
+  }
+}
+
+// Counts the leading bits of a sample of |x|: of one in `every` units. Which one changes from group to
+// group, so that it is not always the same features. bins [SAMPLE_BINS], zeroed.
+extern "C" __global__ void magnitude_sample(unsigned *bins, const float *x, const float *means,
+                                            int rows, int columns, int every) {
+  __shared__ unsigned block_bins[SAMPLE_BINS];
+  clear_bins(block_bins, SAMPLE_BINS);
   unsigned *local = block_bins;
+  long long across = (columns + UNIT - 1) / UNIT, units = across * rows;
+  for (long long group = warp_id(); group * every < units; group += warp_count()) {
+    unsigned hash = static_cast<unsigned>(group) * 2654435769u >> 16;
+    long long unit = group * every + static_cast<int>(hash) % every;
+    if (unit >= units) continue;
+    int row = static_cast<int>(unit / across), first = static_cast<int>(unit % across) * UNIT;
+    const float *from = x + static_cast<long long>(row) * columns;
+    float scale = means ? row_scale(means, row) : 1.0f;
+    int end = columns - first < UNIT ? columns : first + UNIT;
+    for (int c = first + lane(); c < end; c += WARP) {
+      unsigned bits = magnitude(means ? from[c] * scale : from[c]);
+      block_add(local + (bits >> SAMPLE_SHIFT), 1);
+    }
+  }
+  add_bins(bins, block_bins, SAMPLE_BINS);
+}
+
+// Finds between which bits the two values lie, from the sample. One warp; the bins are zero afterwards.
+extern "C" __global__ void magnitude_bounds(selection *result, unsigned *bins, long long count,
+                                            int top) {
+  __shared__ long long sums[GROUPS];
+  sum_groups(sums, bins, SAMPLE_BINS);
+  if (threadIdx.x == 0) {
+    long long sampled = 0;
+    for (int g = 0; g < GROUPS; g++) sampled += sums[g];
+    bool whole = sampled == count;
+    // A sample of n independent values misses the median's rank by √n / 2 (one standard deviation).
+    // Neighbours depend on each other: eight times that. And of the largest four times as many as needed.
+    long long middle = (sampled - 1) / 2;
+    long long slack = whole ? 0 : static_cast<long long>(4 * sqrtf(static_cast<float>(sampled)));
+    long long largest = whole ? top : 4 * top * sampled / count + 16;
+    long long first = middle > slack ? middle - slack : 0, last = middle + slack;
+    long long from = sampled > largest ? sampled - largest : 0;
+    auto bin = [&](long long rank) {
+      return static_cast<unsigned>(find_bin(sums, bins, SAMPLE_BINS, rank));
+    };
+    *result = selection{};
+    result->low[0] = bin(first) << SAMPLE_SHIFT;
+    result->high[0] = ((bin(last) + 1) << SAMPLE_SHIFT) - 1;
+    result->low[1] = bin(from) << SAMPLE_SHIFT;
+    result->high[1] = 0x7fffffffu;
+  }
+  __syncthreads();
+  clear_bins(bins, SAMPLE_BINS);
+}
+
+// Reads all of x: sums |x| a warp, in double, so that the sum of millions of values keeps its digits; counts
+// and lists what lies within the bounds, in no particular order. sums [warps], middle [middle_room]: bits of
+// |x| around the median; list [list_room][2]: index and bits of x of the largest.
+extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsigned *middle,
+                                          unsigned *list, const float *x, const float *means,
+                                          int rows, int columns, unsigned middle_room,
+                                          unsigned list_room) {
+  unsigned low = result->low[0], width = result->high[0] - low, top = result->low[1];
+  unsigned below = 0;
   double sum = 0;
-  if (WARP == 1) {
-    long long i = span_begin(count), end = span_end(count);
-    while (i < end) {
-      long long stop = i + 1024 < end ? i + 1024 : end;
-      float partial = 0;
-      for (long long j = i; j < stop; j++) partial += absolute(x[j]);
-      sum += static_cast<double>(partial);
-      for (; i + 4 <= stop; i += 4) {
-        for (int t = 0; t < 4; t++) local[t * BINS + (magnitude(x[i + t]) >> 20)]++;
-      }
-      for (; i < stop; i++) local[magnitude(x[i]) >> 20]++;
-    }
-  } else {
-    for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
-      unsigned bits = magnitude(x[i]);
-      sum += static_cast<double>(__uint_as_float(bits));
-      block_add(local + lane() % 4 * BINS + (bits >> 20), 1);
-    }
-    sum = warp_sum(sum);
-  }
-  __syncthreads();
-  for (int i = threadIdx.x; i < BINS; i += blockDim.x) {
-    local[i] += local[BINS + i] + local[2 * BINS + i] + local[3 * BINS + i];
-  }
-  add_bins(bins, local, BINS);
-  if (lane() == 0) sums[warp_id()] = sum;
-}
-
-// Finds the bins of both ranks and the mean. One block; bins [2 · 2048] are zero afterwards.
-extern "C" __global__ void magnitude_begin(selection *result, unsigned *bins, const double *sums,
-                                           int warps, long long count, int top, float tau) {
-  if (threadIdx.x == 0) {
-    double sum = 0;
-    for (int i = 0; i < warps; i++) sum += sums[i];
-    result->mean = static_cast<float>(sum / static_cast<double>(count));
-    result->limit = tau * result->mean;
-    result->greater = result->ties = result->over = 0;
-    long long ranks[2] = {(count - 1) / 2, count > top ? count - top : 0};
-    for (int which = 0; which < 2; which++) {
-      long long below = 0;
-      int bin = 0;
-      while (bin < BINS - 1 && below + bins[bin] <= ranks[which]) below += bins[bin++];
-      result->bits[which] = static_cast<unsigned>(bin) << 20;
-      result->rank[which] = static_cast<unsigned>(ranks[which] - below);
-    }
-  }
-  __syncthreads();
-  clear_bins(bins, 2 * BINS);
-}
-
-// Counts the next `width` bits of the values that share each rank's bits so far. bins [2][2048].
-extern "C" __global__ void magnitude_refine(unsigned *bins, const selection *result, const float *x,
-                                            long long count, int shift, int width) {
-  __shared__ unsigned block_bins[2 * BINS];
-  clear_bins(block_bins, 2 * BINS);
-  unsigned *local = block_bins;
-  int known = shift + width;
-  unsigned first = result->bits[0] >> known, second = result->bits[1] >> known;
-  unsigned mask = (1u << width) - 1;
-  auto visit = [&](unsigned bits) {
-    if (bits >> known == first) block_add(local + (bits >> shift & mask), 1);
-    if (bits >> known == second) block_add(local + BINS + (bits >> shift & mask), 1);
+  // On the host values wait here, so that not each of them goes to the shared counter.
+  constexpr unsigned WAITING = 1024;
+  unsigned waiting[WARP == 1 ? WAITING + UNIT + 4 : 1], held = 0;
+  auto flush = [&] {
+    unsigned slot = atomicAdd(&result->found[0], held);
+    for (unsigned i = 0; i < held && slot + i < middle_room; i++) middle[slot + i] = waiting[i];
+    held = 0;
   };
-  if (WARP == 1) {
-    // Few values are of interest: 64 are flagged at once, and only flagged ones are visited.
-    long long i = span_begin(count), end = span_end(count);
-    for (; i + 64 <= end; i += 64) {
-      union {
-        unsigned char flags[64];
-        unsigned long long words[8];
-      };
-      for (int j = 0; j < 64; j++) {
-        unsigned leading = magnitude(x[i + j]) >> known;
-        flags[j] = (leading == first) | (leading == second);
-      }
-      for (int w = 0; w < 8; w++) {
-        for (unsigned long long word = words[w]; word; word &= word - 1) {
-          visit(magnitude(x[i + 8 * w + (__ffsll(static_cast<long long>(word)) - 1) / 8]));
+  auto list_large = [&](long long index, float value) {
+    if (magnitude(value) < top) return;
+    unsigned slot = atomicAdd(&result->found[1], 1u);
+    if (slot >= list_room) return;
+    list[2 * slot] = static_cast<unsigned>(index);
+    list[2 * slot + 1] = __float_as_uint(value);
+  };
+  for (int row = warp_id(); row < rows; row += warp_count()) {
+    long long first = static_cast<long long>(row) * columns;
+    const float *from = x + first;
+    float scale = means ? row_scale(means, row) : 1.0f;
+    auto load = [&](int c) { return means ? from[c] * scale : from[c]; };
+    int c = lane();
+    if (WARP == 1) {
+      for (; c + UNIT <= columns; c += UNIT) {
+        union {
+          unsigned char flags[UNIT];
+          unsigned long long words[UNIT / 8];
+        };
+        float partial = 0;
+        unsigned smaller = 0, large = 0;
+        for (int j = 0; j < UNIT; j++) {
+          unsigned bits = magnitude(load(c + j));
+          partial += __uint_as_float(bits);
+          smaller += bits < low;
+          large |= bits >= top;
+          flags[j] = bits - low <= width;
         }
+        sum += static_cast<double>(partial);
+        below += smaller;
+        // The product moves the lowest bit of each of eight bytes into the highest byte.
+        unsigned long long flagged = 0;
+        for (int w = 0; w < UNIT / 8; w++) {
+          flagged |= (words[w] * 0x0102040810204080ull >> 56) << 8 * w;
+        }
+        // Some few of 64 are flagged: four are taken, there or not, as a branch for each is often wrong.
+        unsigned next = held + static_cast<unsigned>(__popcll(flagged));
+        for (int t = 0; t < 4 || flagged; t++, flagged &= flagged - 1) {
+          int j = (__ffsll(static_cast<long long>(flagged)) - 1) & (UNIT - 1);
+          waiting[held + t] = magnitude(load(c + j));
+        }
+        held = next;
+        if (large) {
+          for (int j = 0; j < UNIT; j++) list_large(first + c + j, load(c + j));
+        }
+        if (held >= WAITING) flush();
       }
     }
-    for (; i < end; i++) visit(magnitude(x[i]));
-  } else {
-    for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
-      visit(magnitude(x[i]));
+    float partial = 0;
+    for (; c < columns; c += WARP) {
+      float value = load(c);
+      unsigned bits = magnitude(value);
+      partial += absolute(value);
+      below += bits < low;
+      if (bits - low <= width) {
+        waiting[held++] = bits;
+        if (WARP > 1 || held >= WAITING) flush();
+      }
+      list_large(first + c, value);
     }
+    sum += static_cast<double>(partial);
   }
-  add_bins(bins, block_bins, 2 * BINS);
+  if (held) flush();
+  sum = warp_sum(sum);
+  below = warp_sum(below);
+  if (lane() == 0) {
+    sums[warp_id()] = sum;
+    if (below) atomicAdd(&result->below, below);
+  }
 }
 
-// Adds the bits that `magnitude_refine` counted to both ranks' values, and empties the bins. One block.
-extern "C" __global__ void magnitude_narrow(selection *result, unsigned *bins, int shift) {
-  if (threadIdx.x == 0) {
-    for (int which = 0; which < 2; which++) {
-      const unsigned *counts = bins + which * BINS;
-      unsigned rank = result->rank[which];
-      int bin = 0;
-      while (bin < BINS - 1 && counts[bin] <= rank) rank -= counts[bin++];
-      result->bits[which] |= static_cast<unsigned>(bin) << shift;
-      result->rank[which] = rank;
+// Finds the mean, and where each rank is to be sought: in its list, or in all of the data. One warp.
+extern "C" __global__ void magnitude_begin(selection *result, const double *sums, int warps,
+                                           long long count, int top, float tau,
+                                           unsigned middle_room, unsigned list_room) {
+  double sum = 0;
+  for (int i = lane(); i < warps; i += WARP) sum += sums[i];
+  sum = warp_sum(sum);
+  if (threadIdx.x > 0) return;
+  result->mean = static_cast<float>(sum / static_cast<double>(count));
+  result->limit = tau * result->mean;
+  long long ranks[2] = {(count - 1) / 2, count > top ? count - top : 0};
+  long long below[2] = {result->below, count - result->found[1]};
+  unsigned room[2] = {middle_room, list_room};
+  for (int which = 0; which < 2; which++) {
+    long long rank = ranks[which] - below[which];
+    bool listed = rank >= 0 && rank < result->found[which] && result->found[which] <= room[which];
+    if (!listed) {
+      result->low[which] = 0;
+      result->high[which] = 0x7fffffffu;
+    }
+    result->listed[which] = listed;
+    result->rank[which] = static_cast<unsigned>(listed ? rank : ranks[which]);
+    unsigned width = result->high[which] - result->low[which], bits = 0;
+    while (width >> bits) bits++;
+    result->unknown[which] = bits;
+  }
+}
+
+// Counts the next 11 unknown bits of the values that share each rank's bits so far. bins [2][BINS], zeroed.
+extern "C" __global__ void magnitude_refine(unsigned *bins, const selection *result,
+                                            const unsigned *middle, const unsigned *list,
+                                            const float *x, const float *means, int rows,
+                                            int columns) {
+  __shared__ unsigned block_bins[BINS];
+  for (int which = 0; which < 2; which++) {
+    unsigned unknown = result->unknown[which], shift = unknown > 11 ? unknown - 11 : 0;
+    if (!unknown) continue;
+    clear_bins(block_bins, BINS);
+    unsigned *local = block_bins;
+    unsigned low = result->low[which], known = result->offset[which] >> unknown;
+    unsigned mask = (1u << (unknown - shift)) - 1;
+    auto visit = [&](unsigned bits) {
+      unsigned offset = bits - low;
+      if (offset >> unknown == known) block_add(local + (offset >> shift & mask), 1);
+    };
+    if (result->listed[which]) {
+      long long count = result->found[which];
+      for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
+        visit(which == 0 ? middle[i] : list[2 * i + 1] & 0x7fffffffu);
+      }
+    } else {
+      visit_all(x, means, rows, columns, [&](long long, float value) { visit(magnitude(value)); });
+    }
+    add_bins(bins + which * BINS, block_bins, BINS);
+  }
+}
+
+// Adds the bits that `magnitude_refine` counted to both ranks' values, and empties the bins. One warp.
+extern "C" __global__ void magnitude_narrow(selection *result, unsigned *bins) {
+  __shared__ long long sums[GROUPS];
+  for (int which = 0; which < 2; which++) {
+    unsigned *counts = bins + which * BINS;
+    sum_groups(sums, counts, BINS);
+    unsigned unknown = result->unknown[which], shift = unknown > 11 ? unknown - 11 : 0;
+    if (threadIdx.x == 0 && unknown) {
+      long long rank = result->rank[which];
+      unsigned bin = static_cast<unsigned>(find_bin(sums, counts, BINS, rank));
+      result->offset[which] |= bin << shift;
+      result->rank[which] = static_cast<unsigned>(rank);
+      result->unknown[which] = shift;
     }
   }
   __syncthreads();
@@ -145,45 +299,34 @@ extern "C" __global__ void magnitude_narrow(selection *result, unsigned *bins, i
 
 // Lists the largest values as pairs of index and bits of x, in no particular order: those that exceed
 // the k-th largest in the first k places, those that equal it after them, as many as fit. Counts what
-// exceeds the limit. list [capacity][2], capacity >= top.
-extern "C" __global__ void magnitude_collect(selection *result, unsigned *list, const float *x,
-                                             long long count, int top, int capacity) {
-  unsigned threshold = result->bits[1], limit = magnitude(result->limit);
+// exceeds the limit. largest [capacity][2], capacity >= top.
+extern "C" __global__ void magnitude_collect(selection *result, unsigned *largest,
+                                             const unsigned *list, const float *x,
+                                             const float *means, int rows, int columns, int top,
+                                             int capacity) {
+  unsigned threshold = result->low[1] + result->offset[1], limit = magnitude(result->limit);
   unsigned over = 0;
-  auto visit = [&](long long i) {
-    unsigned bits = magnitude(x[i]);
+  auto visit = [&](long long index, float value) {
+    unsigned bits = magnitude(value);
+    over += bits > limit;
     if (bits < threshold) return;
     unsigned slot = bits > threshold ? atomicAdd(&result->greater, 1u)
                                      : static_cast<unsigned>(top) + atomicAdd(&result->ties, 1u);
     if (slot < static_cast<unsigned>(capacity)) {
-      list[2 * slot] = static_cast<unsigned>(i);
-      list[2 * slot + 1] = __float_as_uint(x[i]);
+      largest[2 * slot] = static_cast<unsigned>(index);
+      largest[2 * slot + 1] = __float_as_uint(value);
     }
   };
-  if (WARP == 1) {
-    long long i = span_begin(count), end = span_end(count);
-    for (; i + 32 <= end; i += 32) {
-      unsigned interesting = 0;
-      for (int j = 0; j < 32; j++) {
-        unsigned bits = magnitude(x[i + j]);
-        interesting |= bits >= threshold;
-        over += bits > limit;
-      }
-      if (interesting) {
-        for (int j = 0; j < 32; j++) visit(i + j);
-      }
-    }
-    for (; i < end; i++) {
-      over += magnitude(x[i]) > limit;
-      visit(i);
+  // The list has all that exceeds the limit, unless the limit is small.
+  if (result->listed[1] && limit >= result->low[1]) {
+    long long count = result->found[1];
+    for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
+      visit(list[2 * i], __uint_as_float(list[2 * i + 1]));
     }
   } else {
-    for (long long i = span_begin(count); i < span_end(count); i += span_step()) {
-      over += magnitude(x[i]) > limit;
-      visit(i);
-    }
-    over = warp_sum(over);
+    visit_all(x, means, rows, columns, visit);
   }
+  over = warp_sum(over);
   if (over && lane() == 0) atomicAdd(&result->over, over);
 }
 
@@ -244,16 +387,5 @@ extern "C" __global__ void column_magnitudes(float *maxima, int *rows_of, float 
       rows_of[column] = where[t];
       means[column] = sum[t] / static_cast<float>(rows);
     }
-  }
-}
-
-// y = |x| / means[row], with the sign of x: a weight's ratio to its row.
-extern "C" __global__ void row_ratios(float *y, const float *x, const float *means, int rows,
-                                      int columns) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
-    const float *from = x + static_cast<long long>(row) * columns;
-    float *to = y + static_cast<long long>(row) * columns;
-    float scale = means[row] > 0 ? 1.0f / means[row] : 0.0f;
-    for (int c = lane(); c < columns; c += WARP) to[c] = from[c] * scale;
   }
 }

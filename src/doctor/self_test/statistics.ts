@@ -9,48 +9,115 @@ import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
 import { TOLERANCE } from "./tolerance.ts";
 
-const TOP = 16, CAPACITY = 64, BINS = 2048;
+const TOP = 16, CAPACITY = 64, BINS = 8192, ROUNDS = 3;
 
 /** Bits of |x|, which order as the values do. */
 function magnitudes(x: Float32Array<ArrayBuffer>): Uint32Array {
   return new Uint32Array(x.buffer.slice(0)).map((bits) => bits & 0x7fffffff);
 }
 
-/** Runs the passes over x, and returns what they leave. */
-function select(device: Device, x: Float32Array<ArrayBuffer>, tau: number, prefix = "") {
-  const kernel = (name: string) => device.kernel(`${prefix}magnitude_${name}`);
-  const count = x.length, warps = Kernel.warpsForElements(device, count);
-  const from = given(device, "float32", x);
-  const bins = given(device, "uint32", new Uint32Array(2 * BINS));
-  const sums = wanted(device, "float64", warps);
-  const selection = wanted(device, "uint32", 9), list = wanted(device, "uint32", 2 * CAPACITY);
-  kernel("histogram").overElements(count, bins.pointer, sums.pointer, from.pointer, count);
-  kernel("begin")
-    .once(selection.pointer, bins.pointer, sums.pointer, warps, count, TOP, tau);
-  for (const [shift, width] of [[9, 11], [0, 9]]) {
-    kernel("refine")
-      .overElements(count, bins.pointer, selection.pointer, from.pointer, count, shift, width);
-    kernel("narrow").once(selection.pointer, bins.pointer, shift);
-  }
-  kernel("collect")
-    .overElements(count, selection.pointer, list.pointer, from.pointer, count, TOP, CAPACITY);
-  const [median, kth, , , greater, ties, over] = selection.take();
-  const [limit, mean] = new Float32Array(selection.take().buffer).subarray(7);
-  sums.take(); // for its guard zones
-  assertSame(bins.take().findIndex((bin) => bin !== 0), -1, "the first bin that is not empty");
-  return { median, kth, greater, ties, over, limit, mean, list: list.take() };
+/** How the passes over x are run. */
+export interface SelectionOptions {
+  /** Columns of x. @default {as many as there are values, up to 577 that divide them} */
+  columns?: number;
+  /** One in how many units of 64 is sampled. @default {1} */
+  every?: number;
+  /** Places in the lists of what may be the median, and of what may be among the largest. */
+  room?: [middle: number, largest: number];
+  /** Means of the rows, of which entries count as multiples. */
+  means?: Float32Array<ArrayBuffer>;
+  /** Before the names of kernels with planted faults. */
+  prefix?: string;
 }
 
-/** Compares statistics over all values of x with sorting. */
+/** The largest width of a matrix of `count` values that is 577 at most. */
+function widest(count: number): number {
+  let columns = Math.min(count, 577);
+  while (count % columns !== 0) columns--;
+  return columns;
+}
+
+/** Runs the passes over x, and returns what they leave. */
+function select(
+  device: Device,
+  x: Float32Array<ArrayBuffer>,
+  tau: number,
+  options: SelectionOptions,
+) {
+  const { prefix = "", columns = widest(x.length), every = 1 } = options;
+  const kernel = (name: string) => device.kernel(`${prefix}magnitude_${name}`);
+  const count = x.length, rows = count / columns, warps = Kernel.warpsForRows(device, rows);
+  const room = options.room ?? [count, count];
+  const from = given(device, "float32", x);
+  const means = options.means && given(device, "float32", options.means);
+  const bins = given(device, "uint32", new Uint32Array(BINS));
+  const sums = wanted(device, "float64", warps);
+  const selection = wanted(device, "uint32", 20), largest = wanted(device, "uint32", 2 * CAPACITY);
+  const middle = wanted(device, "uint32", room[0]), list = wanted(device, "uint32", 2 * room[1]);
+  const lists = [middle.pointer, list.pointer] as const;
+  const data = [from.pointer, means?.pointer ?? 0, rows, columns] as const;
+  kernel("sample").perMultiprocessor(bins.pointer, ...data, every);
+  kernel("bounds").once(selection.pointer, bins.pointer, count, TOP);
+  kernel("scan").overRows(rows, selection.pointer, sums.pointer, ...lists, ...data, ...room);
+  kernel("begin").once(selection.pointer, sums.pointer, warps, count, TOP, tau, ...room);
+  for (let round = 0; round < ROUNDS; round++) {
+    kernel("refine").perMultiprocessor(bins.pointer, selection.pointer, ...lists, ...data);
+    kernel("narrow").once(selection.pointer, bins.pointer);
+  }
+  kernel("collect").overElements(
+    count,
+    selection.pointer,
+    largest.pointer,
+    list.pointer,
+    ...data,
+    TOP,
+    CAPACITY,
+  );
+  const [low, low1, , , , , listed, listed1, , , offset, offset1, , , , greater, ties, over] =
+    selection.take();
+  const [limit, mean] = new Float32Array(selection.take().buffer).subarray(18);
+  for (const memory of [sums, middle, list]) memory.take(); // for their guard zones
+  assertSame(bins.take().findIndex((bin) => bin !== 0), -1, "the first bin that is not empty");
+  return {
+    median: low + offset,
+    kth: low1 + offset1,
+    listed: [listed === 1, listed1 === 1] as const,
+    greater,
+    ties,
+    over,
+    limit,
+    mean,
+    list: largest.take(),
+  };
+}
+
+/** x, or what its entries are multiplied to with the means of its rows. */
+function scaled(
+  x: Float32Array<ArrayBuffer>,
+  { means, columns = widest(x.length) }: SelectionOptions,
+): Float32Array<ArrayBuffer> {
+  if (!means) return x;
+  return x.map((value, i) => {
+    const mean = means[Math.floor(i / columns)];
+    return mean > 0 ? value * Math.fround(1 / mean) : 0 * value;
+  });
+}
+
+/**
+ * Compares statistics over all values of x with sorting.
+ *
+ * @returns the largest error, and whether the median and the k-th largest were found in their lists
+ */
 export function checkSelection(
   device: Device,
   x: Float32Array<ArrayBuffer>,
   tau: number,
   what: string,
-  prefix = "",
-): number {
-  const bits = magnitudes(x), sorted = bits.slice().sort();
-  const result = select(device, x, tau, prefix);
+  options: SelectionOptions = {},
+): { error: number; listed: readonly [median: boolean, kth: boolean] } {
+  const all = scaled(x, options);
+  const bits = magnitudes(all), sorted = bits.slice().sort();
+  const result = select(device, x, tau, options);
   const expect = (name: string, actual: number, expected: number) =>
     assertSame(actual, expected, `${what} (${x.length} values): ${name}`);
   const kth = sorted[Math.max(0, x.length - TOP)];
@@ -77,7 +144,7 @@ export function checkSelection(
     ...Array.from({ length: greater }, (_, i) => i),
     ...Array.from({ length: Math.min(ties, CAPACITY - TOP) }, (_, i) => TOP + i),
   ];
-  const signed = new Uint32Array(x.buffer);
+  const signed = new Uint32Array(all.buffer);
   const seen = new Set<number>();
   for (const slot of slots) {
     const index = result.list[2 * slot], value = result.list[2 * slot + 1];
@@ -87,7 +154,7 @@ export function checkSelection(
     const right = slot < TOP ? bits[index] > kth : bits[index] === kth;
     if (!right) throw new Error(`${what}: entry ${index} stands in place ${slot}`);
   }
-  return error;
+  return { error, listed: result.listed };
 }
 
 /** Compares maxima and means by row and by column of x [rows, columns] with plain ones. */
@@ -145,45 +212,44 @@ export function checkAxes(
   );
 }
 
-/** Compares ratios to the means of rows with plain ones; one mean is 0. */
-export function checkRatios(
+/** Compares statistics of multiples of rows' means with sorting; one mean is 0. */
+export function checkMultiples(
   device: Device,
   rows: number,
   columns: number,
   random: Random,
   prefix = "",
 ): number {
-  const x = random.normals(rows * columns), means = random.normals(rows).map(Math.abs);
+  const means = random.normals(rows).map(Math.abs);
   means[0] = 0;
-  const from = given(device, "float32", x), of = given(device, "float32", means);
-  const y = wanted(device, "float32", x.length);
-  device.kernel(`${prefix}row_ratios`)
-    .overRows(rows, y.pointer, from.pointer, of.pointer, rows, columns);
-  const expected = Float64Array.from(x, (value, i) => {
-    const mean = means[Math.floor(i / columns)];
-    return mean > 0 ? value / mean : 0;
-  });
-  return assertClose(
-    y.take(),
-    expected,
-    TOLERANCE.elementwise(2),
-    `ratios of [${rows}, ${columns}]`,
-  );
+  const options = { columns, means, prefix };
+  return checkSelection(device, random.normals(rows * columns), 2, "multiples", options).error;
 }
 
 /** Each kernel of statistics.cu. */
 export const selfTests: SelfTest[] = [
   {
-    kernels: ["histogram", "begin", "refine", "narrow", "collect"].map((n) => `magnitude_${n}`),
-    run: (device, random) =>
-      Math.max(
-        checkSelection(device, random.normals(100_003), 2, "normal values"),
-        checkSelection(device, new Float32Array(4099).fill(-2.5), 0.5, "equal values"),
-      ),
+    kernels: ["sample", "bounds", "scan", "begin", "refine", "narrow", "collect"]
+      .map((name) => `magnitude_${name}`),
+    run: (device, random) => {
+      const sampled = { columns: 569, every: 9, room: [20_000, 400] as [number, number] };
+      const { error, listed } = checkSelection(
+        device,
+        random.normals(211 * 569),
+        1.5,
+        "normal values",
+        sampled,
+      );
+      if (!listed[0] || !listed[1]) throw new Error("The sample of normal values misled");
+      return Math.max(
+        error,
+        checkSelection(device, new Float32Array(4099).fill(-2.5), 0.5, "equal values").error,
+        checkMultiples(device, 129, 577, random),
+      );
+    },
   },
   {
     kernels: ["row_magnitudes", "column_magnitudes"],
     run: (device, random) => checkAxes(device, random.normals(129 * 577), 129, 577),
   },
-  { kernels: ["row_ratios"], run: (device, random) => checkRatios(device, 129, 577, random) },
 ];

@@ -111,5 +111,5 @@ export function softmaxAttention<D extends GemmType>(
     });
   });
   using merged = swapAxes(output, dtype); // 1 T kv gd
-  return merged.reshape<2>([tokens, kvHeads * group * d]);
+  return merged.reshape([tokens, kvHeads * group * d]);
 }

@@ -237,7 +237,7 @@ export class LlamaModel implements Disposable {
   #loadLayer(layer: number, dtype: GemmType, probes: Probes, staging: Staging): LayerWeights {
     const norm = (name: string) => {
       using matrix = loadTensor(this.device, this.file, `blk.${layer}.${name}.weight`, staging);
-      return matrix.reshape<1>([this.config.hiddenSize]);
+      return matrix.reshape([this.config.hiddenSize]);
     };
     const matrices = (names: readonly (readonly [string, string])[]) =>
       this.#loadMatrices(layer, names, dtype, probes, staging);
@@ -380,14 +380,14 @@ export class LlamaModel implements Disposable {
     };
     {
       using normed = rmsNorm(h, weights.attentionNorm, config.normEpsilon, dtype); // T H
-      using qkv = linear(normed, weights.qkv, dtype); // T (n+2kv)d
+      using qkv = linear(normed, weights.qkv, { dtype }); // T (n+2kv)d
       const heads = splitHeadsRotary(qkv, rotary, config.heads, config.keyValueHeads);
       using q = heads.q; // kv T g d
       using k = heads.k; // kv T d
       using v = heads.v; // kv T d
       if (probes.wants("attn.q_rotated", layer)) {
         using byHead = swapAxes(q, "float32"); // kv g T d
-        using flat = byHead.reshape<3>([config.heads, tokens, config.headDimension]);
+        using flat = byHead.reshape([config.heads, tokens, config.headDimension]);
         emit("attn.q_rotated", flat);
       }
       emit("attn.k_rotated", k);
@@ -400,7 +400,7 @@ export class LlamaModel implements Disposable {
       addLinear(h, attention, weights.output);
     }
     using normed = rmsNorm(h, weights.mlpNorm, config.normEpsilon, dtype); // T H
-    using gateUp = linear(normed, weights.gateUp, dtype); // T 2I
+    using gateUp = linear(normed, weights.gateUp, { dtype }); // T 2I
     emit("mlp.gate_up", gateUp);
     // Probes get it before it is rounded.
     using down = swiglu(gateUp, probes.wants("mlp.down.input", layer) ? "float32" : dtype); // T I
@@ -419,7 +419,7 @@ export class LlamaModel implements Disposable {
   logits(hidden: Tensor<"float32", 2>): Tensor<"float32", 2> {
     const { device, file, config } = this;
     using gain = loadTensor(device, file, "output_norm.weight");
-    using flatGain = gain.reshape<1>([config.hiddenSize]);
+    using flatGain = gain.reshape([config.hiddenSize]);
     using normed = rmsNorm(hidden, flatGain, config.normEpsilon);
     const tied = !file.tensors.has("output.weight");
     using weight = loadTensor(device, file, tied ? "token_embd.weight" : "output.weight");

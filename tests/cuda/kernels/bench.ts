@@ -73,8 +73,11 @@ export function faultsAreFound(faults: Fault[]): void {
       const changed = text.replaceAll(fault.from, fault.to);
       assert(changed !== text, `${fault.file} does not contain ${fault.from}`);
       const prefix = `mutant${++mutants}_`;
-      // Kernels are renamed, so that the faulty ones stand beside the right ones.
-      const mutant = changed.replace(/(__global__\s+void\s+)(\w+)/g, `$1${prefix}$2`);
+      // Kernels are renamed, so that the faulty ones stand beside the right ones; those of macros too.
+      const mutant = changed.replace(
+        /(__global__\s+void\s+)(\w+)(##)?/g,
+        (_, head: string, name: string, paste = "") => head + prefix + paste + name + paste,
+      );
       await device.load([{ name: `${prefix}${fault.file}`, text: mutant }]);
       scope(() => fault.check(device, new Random(), ""));
       assertThrows(() => scope(() => fault.check(device, new Random(), prefix)));

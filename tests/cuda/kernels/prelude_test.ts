@@ -210,9 +210,9 @@ kernelTest("warps are numbered without gaps, and sum and compare over their lane
     assertEquals([...maxima.take()], Array(warps).fill(7 * (w - 1)));
     assertEquals([...counts.take()], Array(warps).fill(warps));
   }
-  assertEquals(Kernel.warpsForElements(device, 1), threads / w);
+  assertEquals(Kernel.warpsForRows(device, 1), threads / w);
   assertEquals(
-    Kernel.warpsForElements(device, 1e9),
+    Kernel.warpsForRows(device, 1e9),
     device.multiprocessors * 8 * threads / w,
   );
 });

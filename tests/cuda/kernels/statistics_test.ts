@@ -1,10 +1,11 @@
 // statistics.cu against sorting: mean, lower median, k-th largest, the list of the largest, counts over a
 // limit, and maxima and means by row and column. NaN counts as larger than infinity, whatever its sign.
 
+import { assertEquals } from "@std/assert";
 import type { Device } from "../../../src/cuda/device.ts";
 import {
   checkAxes,
-  checkRatios,
+  checkMultiples,
   checkSelection,
 } from "../../../src/doctor/self_test/statistics.ts";
 import type { Random } from "../../random.ts";
@@ -14,8 +15,51 @@ kernelTest("order statistics and counts are exact at odd sizes", (device, random
   const full = device.multiprocessors * 8 * Math.min(256, device.maxThreadsPerBlock);
   for (const count of [1, 2, 3, 15, 16, 17, 31, 33, 63, 65, 127, 255, 577, full + 1, 100_003]) {
     checkSelection(device, random.normals(count), 2, "normal values");
+    checkSelection(device, random.normals(count), 2, "a row", { columns: count });
+    checkSelection(device, random.normals(count), 2, "a column", { columns: 1 });
   }
 });
+
+kernelTest("a sample is enough, and values between its bounds are few", (device, random) => {
+  // As many places as the sample must leave free at most.
+  for (const [columns, every] of [[577, 7], [64, 3], [640, 2], [63, 4]] as const) {
+    const rows = Math.ceil(random.below(1000) + 70_000 / columns);
+    const x = random.normals(rows * columns);
+    const room: [number, number] = [Math.ceil(x.length / 5), 64 * 16];
+    const { listed } = checkSelection(device, x, 3, "sampled", { columns, every, room });
+    assertEquals(listed, [true, true], `${rows} × ${columns}, one of ${every}`);
+  }
+});
+
+kernelTest(
+  "values are exact where the sample misleads or a list is too short",
+  (device, random) => {
+    const columns = 64, rows = 400;
+    const normal = random.normals(rows * columns);
+    for (const [what, room] of [["middle", [9, 9999]], ["largest", [25_600, 15]]] as const) {
+      const { listed } = checkSelection(device, normal, 2, `short list: ${what}`, {
+        columns,
+        room: [...room],
+      });
+      assertEquals(listed, [what !== "middle", what !== "largest"]);
+    }
+    // Only one of 400 units is sampled, and whichever that is, some of the others are unlike it.
+    for (const factor of [1e-3, 1e3]) {
+      const x = normal.map((value, i) => i < rows * columns / 3 ? value : value * factor);
+      for (let i = 0; i < 5; i++) {
+        checkSelection(device, x, 2, "two sizes", { columns, every: rows - i });
+      }
+    }
+    const alone = new Float32Array(rows * columns).fill(1);
+    for (let i = 0; i < 20; i++) alone[random.below(alone.length)] = 1 + i;
+    const { listed } = checkSelection(device, alone, 2, "few large ones", {
+      columns,
+      every: rows,
+      room: [100, 100],
+    });
+    assertEquals(listed, [false, false]);
+  },
+);
 
 kernelTest("values that share many leading bits are told apart", (device, random) => {
   const near = Float32Array.from({ length: 5001 }, () => 1 + random.below(600) * 2 ** -23);
@@ -91,22 +135,31 @@ kernelTest(
 );
 
 kernelTest(
-  "ratios to a row's mean keep their sign, and are 0 in a row of mean 0",
+  "multiples of a row's mean keep their sign, and are 0 in a row of mean 0",
   (device, random) => {
-    for (const columns of [1, 2, 31, 33, 577]) checkRatios(device, 5, columns, random);
-    checkRatios(device, device.multiprocessors * 8 * 8 + 1, 3, random);
+    for (const columns of [1, 2, 31, 33, 577]) checkMultiples(device, 5, columns, random);
+    checkMultiples(device, device.multiprocessors * 8 * 8 + 1, 3, random);
   },
 );
 
 const selected = (device: Device, random: Random, prefix = "") => {
-  checkSelection(device, random.normals(578), 2, "normal values", prefix);
+  checkSelection(device, random.normals(578), 2, "normal values", { prefix });
   checkSelection(
     device,
     new Float32Array(new Uint32Array(578).fill(0x3f800201).buffer),
     2,
     "equal values, the last bit of each part set",
-    prefix,
+    { prefix },
   );
+};
+const multiples = (device: Device, random: Random, prefix = "") => {
+  checkMultiples(device, 3, 130, random, prefix);
+};
+/** As `selected`, of which the median or the k-th largest must be found in its list. */
+const listed = (which: 0 | 1) => (device: Device, random: Random, prefix = "") => {
+  const options = { columns: 577, every: 4, room: [7000, 600] as [number, number], prefix };
+  const { listed } = checkSelection(device, random.normals(60 * 577), 2, "sampled", options);
+  assertEquals(listed[which], true);
 };
 const axes = (device: Device, random: Random, prefix = "") => {
   checkAxes(device, random.normals(3 * 65), 3, 65, prefix);
@@ -131,16 +184,71 @@ faultsAreFound([
   {
     name: "one bit is lost while refining",
     file,
-    from: "(1u << width) - 1",
-    to: "(1u << width) - 2",
+    from: "(1u << (unknown - shift)) - 1",
+    to: "(1u << (unknown - shift)) - 2",
     check: selected,
   },
   {
     name: "the limit itself counts as over it",
     file,
-    from: /over \+= (bits|magnitude\(x\[i\]\)) > limit/g,
-    to: "over += $1 >= limit - 1000000",
+    from: "over += bits > limit",
+    to: "over += bits >= limit - 1000000",
     check: selected,
+  },
+  {
+    name: "what lies below the bounds is not counted",
+    file,
+    from: "below += ",
+    to: "below += 0 * ",
+    check: listed(0),
+  },
+  {
+    name: "bounds have no slack",
+    file,
+    from: "4 * sqrtf",
+    to: "-4 * sqrtf",
+    check: listed(0),
+  },
+  {
+    name: "too few may be among the largest",
+    file,
+    from: "4 * top * sampled / count + 16",
+    to: "0",
+    check: listed(1),
+  },
+  {
+    name: "the list's end is taken for the end of the data",
+    file,
+    from: "&& result->found[which] <= room[which]",
+    to: "",
+    check: (device, random, prefix) => {
+      checkSelection(device, random.normals(640), 2, "short", { room: [5, 20], prefix });
+    },
+  },
+  {
+    name: "values at the lower bound are left out",
+    file,
+    from: /bits - low <= width/g,
+    to: "bits - low - 1 < width",
+    check: (device, _random, prefix) => {
+      const x = new Float32Array(640).fill(1);
+      const { listed } = checkSelection(device, x, 2, "bound", { prefix });
+      assertEquals(listed[0], true);
+    },
+  },
+  {
+    name: "over the limit are only those in the list",
+    file,
+    from: "result->listed[1] && limit >= result->low[1]",
+    to: "result->listed[1]",
+    check: selected,
+  },
+  {
+    name: "the scan forgets the rows' means",
+    file,
+    from: "return means ? from[c] * scale : from[c];",
+    to: "return from[c];",
+    check: multiples,
   },
   {
     name: "the last row wins among equals",

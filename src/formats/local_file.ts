@@ -1,0 +1,34 @@
+// Files of this machine, as the readers of formats need them.
+
+/** Opens a regular file for reading, or says in a sentence why that cannot be. */
+export async function openLocalFile(
+  path: string,
+  fail: (problem: string, cause?: unknown) => Error,
+): Promise<Deno.FsFile> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(path);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) throw fail("there is no such file", cause);
+    if (cause instanceof Deno.errors.NotCapable) {
+      const option = `--allow-read=${JSON.stringify(path)}`;
+      throw fail(`Deno has no permission to read it, run with ${option}`, cause);
+    }
+    throw fail(cause instanceof Error ? cause.message : String(cause), cause);
+  }
+  if (file.statSync().isFile) return file;
+  file.close();
+  throw fail("it is not a regular file");
+}
+
+/** Reads as much of `into` as the file has from `offset` on, and returns how much that was. */
+export function readAt(file: Deno.FsFile, offset: number, into: Uint8Array): number {
+  file.seekSync(offset, Deno.SeekMode.Start);
+  let got = 0;
+  while (got < into.length) {
+    const count = file.readSync(into.subarray(got));
+    if (!count) break;
+    got += count;
+  }
+  return got;
+}

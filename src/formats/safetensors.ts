@@ -1,0 +1,334 @@
+// Safetensors: checkpoints of one file or of several with an index, read one tensor at a time and written whole.
+
+import type { Device } from "../cuda/device.ts";
+import { onExit } from "../host/clean_up.ts";
+import type { DType, FloatType } from "../tensor/dtype.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { dequantize } from "./dequantize.ts";
+import { openLocalFile, readAt } from "./local_file.ts";
+import {
+  MAX_HEADER_BYTES,
+  parseSafetensorsHeader,
+  SafetensorsError,
+  type SafetensorsTensor,
+  type SafetensorsType,
+} from "./safetensors_header.ts";
+import type { Staging } from "./staging.ts";
+
+export { SafetensorsError, type SafetensorsTensor, type SafetensorsType };
+
+/** An open file with its tensors. */
+interface Shard {
+  path: string;
+  file: Deno.FsFile;
+  tensors: ReadonlyMap<string, SafetensorsTensor>;
+  metadata: ReadonlyMap<string, string>;
+}
+
+async function openShard(path: string): Promise<Shard> {
+  const fail = (problem: string, cause?: unknown) => new SafetensorsError(path, problem, { cause });
+  const file = await openLocalFile(path, fail);
+  try {
+    const { size } = file.statSync();
+    const head = new Uint8Array(8);
+    if (readAt(file, 0, head) < 8) {
+      throw fail(`it has ${size} bytes, too few for a safetensors file`);
+    }
+    const bytes = Number(new DataView(head.buffer).getBigUint64(0, true));
+    if (bytes > Math.min(MAX_HEADER_BYTES, size - 8)) {
+      throw fail(
+        `it is no safetensors file, or was cut off: it announces a header of ${bytes} bytes and has ${size}`,
+      );
+    }
+    const header = new Uint8Array(bytes);
+    if (readAt(file, 8, header) < bytes) throw fail("its header cannot be read");
+    const text = new TextDecoder().decode(header);
+    return { path, file, ...parseSafetensorsHeader(path, text, 8 + bytes, size) };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** The names of the files that an index distributes its tensors over, and where it puts each tensor. */
+async function readIndex(path: string): Promise<Map<string, string>> {
+  let index: unknown;
+  try {
+    index = JSON.parse(await Deno.readTextFile(path));
+  } catch (cause) {
+    throw new SafetensorsError(path, "it is no JSON that can be read", { cause });
+  }
+  const map = (index as { weight_map?: unknown } | null)?.weight_map;
+  if (typeof map !== "object" || map === null) {
+    throw new SafetensorsError(path, "it has no weight_map, which says where each tensor is");
+  }
+  for (const [name, file] of Object.entries(map)) {
+    if (typeof file !== "string" || /[/\\]|^\.\.?$/.test(file)) {
+      throw new SafetensorsError(
+        path,
+        `it puts "${name}" into ${JSON.stringify(file)}, no file beside it`,
+      );
+    }
+  }
+  return new Map(Object.entries(map));
+}
+
+/** Bits of an 8-bit float: its exponent's width and bias, and whether the largest exponent means infinity. */
+function float8Values(exponentBits: number, bias: number, infinities: boolean): Float32Array {
+  const mantissaBits = 7 - exponentBits, largest = 2 ** exponentBits - 1;
+  return Float32Array.from({ length: 256 }, (_, bits) => {
+    const sign = bits & 0x80 ? -1 : 1, mantissa = bits & (2 ** mantissaBits - 1);
+    const exponent = (bits & 0x7f) >> mantissaBits;
+    if (infinities && exponent === largest) return mantissa ? NaN : sign * Infinity;
+    if (!infinities && (bits & 0x7f) === 0x7f) return NaN;
+    const fraction = mantissa / 2 ** mantissaBits;
+    return sign * (exponent ? 1 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - bias);
+  });
+}
+
+/** How the types that no kernel converts become float32. */
+const TO_FLOAT32: Partial<
+  Record<SafetensorsType, (bytes: ArrayBuffer) => Float32Array<ArrayBuffer>>
+> = {
+  F64: (bytes) => Float32Array.from(new Float64Array(bytes)),
+  I64: (bytes) => Float32Array.from(new BigInt64Array(bytes), Number),
+  I32: (bytes) => Float32Array.from(new Int32Array(bytes)),
+  I16: (bytes) => Float32Array.from(new Int16Array(bytes)),
+  I8: (bytes) => Float32Array.from(new Int8Array(bytes)),
+  U64: (bytes) => Float32Array.from(new BigUint64Array(bytes), Number),
+  U32: (bytes) => Float32Array.from(new Uint32Array(bytes)),
+  U16: (bytes) => Float32Array.from(new Uint16Array(bytes)),
+  U8: (bytes) => Float32Array.from(new Uint8Array(bytes)),
+  BOOL: (bytes) => Float32Array.from(new Uint8Array(bytes)),
+  F8_E4M3: (bytes) => {
+    const values = float8Values(4, 7, false);
+    return Float32Array.from(new Uint8Array(bytes), (bits) => values[bits]!);
+  },
+  F8_E5M2: (bytes) => {
+    const values = float8Values(5, 15, true);
+    return Float32Array.from(new Uint8Array(bytes), (bits) => values[bits]!);
+  },
+};
+
+/**
+ * An open checkpoint: a `.safetensors` file, an index with the files that it names, or a folder that holds either.
+ * Nothing of a tensor is in memory until it is asked for.
+ *
+ * @example Read one tensor
+ * ```ts ignore
+ * using checkpoint = await Safetensors.open("models/gpt2");
+ * using weight = checkpoint.load(device, "wte.weight");
+ * ```
+ */
+export class Safetensors implements Disposable {
+  /** The path it was opened by. */
+  readonly path: string;
+  /** The tensors by name, in the order of the files. */
+  readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
+  /** Texts that the file's maker added; of several files, the first one's. */
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly #shardOf = new Map<string, Shard>();
+  #shards: Shard[];
+
+  private constructor(path: string, shards: Shard[]) {
+    this.path = path;
+    this.#shards = shards;
+    const tensors = new Map<string, SafetensorsTensor>();
+    for (const shard of shards) {
+      for (const [name, tensor] of shard.tensors) {
+        const before = this.#shardOf.get(name);
+        if (before) {
+          throw new SafetensorsError(shard.path, `its tensor "${name}" is in "${before.path}" too`);
+        }
+        this.#shardOf.set(name, shard);
+        tensors.set(name, tensor);
+      }
+    }
+    this.tensors = tensors;
+    this.metadata = shards[0]?.metadata ?? new Map();
+  }
+
+  /**
+   * Opens a checkpoint and checks all its headers.
+   *
+   * @param path a file `*.safetensors`, an index `*.safetensors.index.json`, or a folder with
+   * `model.safetensors` or `model.safetensors.index.json`
+   * @throws {SafetensorsError} if something is missing or does not hold up
+   */
+  static async open(path: string): Promise<Safetensors> {
+    const index = await Safetensors.#find(path);
+    if (!index.endsWith(".index.json")) return new Safetensors(path, [await openShard(index)]);
+    const places = await readIndex(index), folder = index.slice(0, index.lastIndexOf("/") + 1);
+    const shards: Shard[] = [];
+    try {
+      for (const name of new Set(places.values())) shards.push(await openShard(folder + name));
+      for (const [name, file] of places) {
+        if (!shards.find(({ path }) => path === folder + file)!.tensors.has(name)) {
+          throw new SafetensorsError(
+            index,
+            `it puts "${name}" into ${file}, which does not have it`,
+          );
+        }
+      }
+      return new Safetensors(path, shards);
+    } catch (error) {
+      for (const { file } of shards) file.close();
+      throw error;
+    }
+  }
+
+  static async #find(path: string): Promise<string> {
+    const isFolder = await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
+    if (!isFolder) return path;
+    for (const name of ["model.safetensors", "model.safetensors.index.json"]) {
+      const found = await Deno.stat(`${path}/${name}`).then(() => true, () => false);
+      if (found) return `${path}/${name}`;
+    }
+    throw new SafetensorsError(
+      path,
+      "the folder has neither model.safetensors nor model.safetensors.index.json",
+    );
+  }
+
+  /** The tensor of that name; throws if there is none. */
+  tensor(name: string): SafetensorsTensor {
+    const tensor = this.tensors.get(name);
+    if (tensor) return tensor;
+    const some = [...this.tensors.keys()].slice(0, 3).map((name) => `"${name}"`).join(", ");
+    throw new SafetensorsError(
+      this.path,
+      `it has no tensor "${name}" among its ${this.tensors.size} (${some}${some && ", …"})`,
+    );
+  }
+
+  /**
+   * The bytes of a tensor, as they are stored.
+   *
+   * @param into where to put them: exactly as many; a new array if left out
+   */
+  read(name: string, into?: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    const { offset, byteLength } = this.tensor(name), { file, path } = this.#shardOf.get(name)!;
+    const bytes = into ?? new Uint8Array(byteLength);
+    if (bytes.length !== byteLength) {
+      throw new RangeError(
+        `Cannot read tensor "${name}": it has ${byteLength} bytes and the array for them ${bytes.length}`,
+      );
+    }
+    if (this.#shards.length === 0) throw new SafetensorsError(path, "it was closed");
+    const got = readAt(file, offset, bytes);
+    if (got < byteLength) {
+      throw new SafetensorsError(
+        path,
+        `it was cut off while open: tensor "${name}" has ${got} of ${byteLength} bytes`,
+      );
+    }
+    return bytes;
+  }
+
+  /**
+   * A tensor on the device.
+   *
+   * @param dtype float32 is exact for floats of up to 32 bits; bfloat16 rounds to nearest even
+   * @param staging page-locked memory that the bytes pass through, if given
+   */
+  load<D extends FloatType = "float32">(
+    device: Device,
+    name: string,
+    dtype: D = "float32" as D,
+    staging?: Staging,
+  ): Tensor<D> {
+    const { type, shape, byteLength } = this.tensor(name);
+    const into = Tensor.empty<D, number>(device, dtype, shape);
+    try {
+      if (into.size === 0) return into;
+      const convert = TO_FLOAT32[type];
+      const stored = this.read(name, convert ? undefined : staging?.take(byteLength));
+      const bytes = convert ? new Uint8Array(convert(stored.buffer).buffer) : stored;
+      const plain = convert ? "F32" : type as "F32" | "F16" | "BF16";
+      if (plain === (dtype === "float32" ? "F32" : "BF16")) {
+        device.upload(into.pointer, bytes);
+        return into;
+      }
+      const columns = shape.at(-1) ?? 1, rows = into.size / columns;
+      using blocks = Tensor.empty<"uint8", 2>(device, "uint8", [rows, bytes.length / rows]);
+      device.upload(blocks.pointer, bytes);
+      using matrix = into.asStrided<2>([rows, columns], [columns, 1]);
+      dequantize(blocks, plain, matrix);
+      return into;
+    } catch (error) {
+      into.dispose();
+      throw error;
+    }
+  }
+
+  /** Closes the files. What was read of the headers stays usable. */
+  [Symbol.dispose](): void {
+    for (const { file } of this.#shards) file.close();
+    this.#shards = [];
+  }
+}
+
+const STORED: Record<DType, SafetensorsType> = {
+  float64: "F64",
+  float32: "F32",
+  bfloat16: "BF16",
+  int32: "I32",
+  uint32: "U32",
+  uint8: "U8",
+};
+
+/**
+ * Writes tensors to a `.safetensors` file, one after the other through this process's memory. The file appears
+ * whole or not at all.
+ *
+ * @param tensors by the names they get
+ * @param metadata texts to add; `format: "pt"`, which `transformers` asks for, is among them
+ * @throws {SafetensorsError} if the file cannot be written
+ *
+ * @example
+ * ```ts ignore
+ * await saveSafetensors("model.safetensors", { "lm_head.weight": weight });
+ * ```
+ */
+export async function saveSafetensors(
+  path: string,
+  tensors: Readonly<Record<string, Tensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const header: Record<string, unknown> = { __metadata__: { format: "pt", ...metadata } };
+  let end = 0;
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (name === "__metadata__") throw new RangeError(`Cannot save a tensor by the name "${name}"`);
+    const begin = end;
+    end += tensor.byteLength;
+    header[name] = { dtype: STORED[tensor.dtype], shape: tensor.shape, data_offsets: [begin, end] };
+  }
+  const text = JSON.stringify(header);
+  const bytes = new TextEncoder().encode(text);
+  const padded = new Uint8Array(Math.ceil(bytes.length / 8) * 8).fill(0x20);
+  padded.set(bytes);
+  const size = new Uint8Array(8);
+  new DataView(size.buffer).setBigUint64(0, BigInt(padded.length), true);
+  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+  using _cleanUp = onExit(() => Deno.removeSync(temporary)); // harmless once it is renamed
+  try {
+    using file = await Deno.open(temporary, { write: true, createNew: true });
+    const write = async (data: Uint8Array) => {
+      for (let at = 0; at < data.length;) at += await file.write(data.subarray(at));
+    };
+    await write(size);
+    await write(padded);
+    for (const tensor of Object.values(tensors)) {
+      const data = await tensor.data();
+      await write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    }
+    await file.sync();
+    await Deno.rename(temporary, path);
+  } catch (cause) {
+    throw new SafetensorsError(
+      path,
+      `it cannot be written: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,141 @@
+// Products of tensors as matrices, by as few calls of gemm as their strides allow; gradients are the
+// business of matmul.ts and linear.ts.
+
+import { gemm } from "../cuda/gemm.ts";
+import { cast } from "./cast.ts";
+import { contiguous } from "./contiguous.ts";
+import { BYTES_PER_ELEMENT, type FloatType } from "./dtype.ts";
+import { Tensor } from "./tensor.ts";
+
+/** How the last two axes lie, if they lie as gemm takes a matrix. */
+function layout(x: Tensor): { transposed: boolean; rowStride: number } | null {
+  const [rows, columns] = x.shape.slice(-2) as [number, number];
+  const [rowStep, columnStep] = x.strides.slice(-2) as [number, number];
+  if ((columnStep === 1 || columns === 1) && (rowStep >= columns || rows === 1)) {
+    return { transposed: false, rowStride: rows === 1 ? columns : rowStep };
+  }
+  if ((rowStep === 1 || rows === 1) && (columnStep >= rows || columns === 1)) {
+    return { transposed: true, rowStride: columns === 1 ? rows : columnStep };
+  }
+  return null;
+}
+
+/** `x` with its last two axes as gemm takes them: as they are, transposed, or copied. */
+function factor(x: Tensor): { x: Tensor; transposed: boolean; rowStride: number } {
+  const found = layout(x);
+  return found
+    ? { x, ...found }
+    : { x: contiguous(x), transposed: false, rowStride: x.shape.at(-1)! };
+}
+
+/** A batch axis, and the strides along it. */
+interface BatchAxis {
+  extent: number;
+  a: number;
+  b: number;
+  c: number;
+}
+
+/** The axes of a batch, those merged that step as one in all three. */
+function batchAxes(batch: readonly number[], a: Tensor, b: Tensor, matrix: number): BatchAxis[] {
+  const along = (x: Tensor, axis: number) => {
+    const own = axis - batch.length + x.shape.length - 2;
+    return own < 0 || x.shape[own] === 1 ? 0 : x.strides[own]!;
+  };
+  const axes: BatchAxis[] = [];
+  let c = matrix;
+  for (let axis = batch.length - 1; axis >= 0; axis--) {
+    const extent = batch[axis]!, inner = axes[0];
+    const found = { extent, a: along(a, axis), b: along(b, axis), c };
+    c *= extent;
+    if (extent === 1) continue;
+    if (inner && found.a === inner.a * inner.extent && found.b === inner.b * inner.extent) {
+      axes[0] = { ...inner, extent: inner.extent * extent };
+    } else axes.unshift(found);
+  }
+  return axes;
+}
+
+/** The extents that two batches have together; null if they do not fit. */
+export function broadcastBatch(a: readonly number[], b: readonly number[]): number[] | null {
+  const rank = Math.max(a.length, b.length);
+  const extents = Array.from({ length: rank }, (_, axis) => {
+    const x = a[axis - rank + a.length] ?? 1, y = b[axis - rank + b.length] ?? 1;
+    return x === y || y === 1 ? x : x === 1 ? y : -1;
+  });
+  return extents.includes(-1) ? null : extents;
+}
+
+/**
+ * Queues c = a · b over the last two axes, the others broadcast.
+ *
+ * @param a [..., m, k], of any strides
+ * @param b [..., k, n], of a's dtype and any strides
+ * @param c [..., m, n], contiguous; float32, or bfloat16 if a and b are
+ * @param beta what of c stays: c = a · b + beta · c
+ */
+export function multiplyInto(c: Tensor<FloatType>, a: Tensor, b: Tensor, beta = 0): void {
+  const batch = c.shape.slice(0, -2), [m, columns] = c.shape.slice(-2) as [number, number];
+  const left = factor(a), right = factor(b);
+  const axes = batchAxes(batch, left.x, right.x, m * columns);
+  if (c.size === 0) return;
+  const inner = a.shape.at(-1)!;
+  let rows = m;
+  const last = axes.at(-1);
+  // One matrix for all of the batch, whose rows lie evenly: a single product of many rows.
+  if (last && last.b === 0 && !left.transposed && last.a === m * left.rowStride) {
+    rows *= last.extent;
+    axes.pop();
+  }
+  const widest = axes.reduce((best, { extent }, i) => extent > axes[best]!.extent ? i : best, 0);
+  const [strided = { extent: 1, a: 0, b: 0, c: 0 }] = axes.splice(widest, 1);
+  const input = left.x.dtype as FloatType, bytes = BYTES_PER_ELEMENT[input];
+  const bytesOfC = BYTES_PER_ELEMENT[c.dtype];
+  const run = (axis: number, atA: number, atB: number, atC: number): void => {
+    const outer = axes[axis];
+    if (outer) {
+      for (let i = 0; i < outer.extent; i++) {
+        run(axis + 1, atA + i * outer.a, atB + i * outer.b, atC + i * outer.c);
+      }
+      return;
+    }
+    gemm(c.device, {
+      a: {
+        pointer: left.x.start + atA * bytes,
+        rowStride: Math.max(1, left.rowStride),
+        batchStride: strided.a,
+      },
+      b: {
+        pointer: right.x.start + atB * bytes,
+        rowStride: Math.max(1, right.rowStride),
+        batchStride: strided.b,
+      },
+      c: { pointer: c.pointer + atC * bytesOfC, rowStride: columns, batchStride: strided.c },
+      rows,
+      columns,
+      inner,
+      batch: strided.extent,
+      transposeA: left.transposed,
+      transposeB: right.transposed,
+      beta,
+      input,
+      output: c.dtype,
+    });
+  };
+  run(0, 0, 0, 0);
+}
+
+/** a · b as a new tensor of `dtype`; the axes before the last two must fit. See {@linkcode multiplyInto}. */
+export function multiply(a: Tensor, b: Tensor, dtype: FloatType): Tensor<FloatType> {
+  const batch = broadcastBatch(a.shape.slice(0, -2), b.shape.slice(0, -2))!;
+  const shape = [...batch, a.shape.at(-2)!, b.shape.at(-1)!];
+  const c = Tensor.empty<FloatType, number>(a.device, dtype, shape);
+  multiplyInto(c, a, b);
+  return c;
+}
+
+/** `x` in another type, if it is not of it already. */
+export function inType<D extends FloatType>(x: Tensor, dtype: D): Tensor<D> {
+  if (x.dtype === dtype) return x as Tensor<D>;
+  return cast(contiguous(x) as Tensor<"float32">, dtype as "bfloat16") as Tensor as Tensor<D>;
+}

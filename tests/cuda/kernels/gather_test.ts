@@ -1,0 +1,85 @@
+// gather.cu: rows and elements by index, as bytes, whatever their type.
+
+import type { Device } from "../../../src/cuda/device.ts";
+import { checkRows, checkTaken } from "../../../src/doctor/self_test/gather.ts";
+import type { Random } from "../../random.ts";
+import { faultsAreFound, kernelTest } from "./bench.ts";
+
+for (const unit of [1, 2, 4, 8]) {
+  kernelTest(
+    `rows of units of ${unit} bytes come in the order of the indices`,
+    (device, random) => {
+      for (const extent of [1, 7, 100]) {
+        for (const inner of [1, 2, 31, 33, 577]) {
+          for (const count of [1, 2, 33]) {
+            for (const outer of [1, 3]) {
+              checkRows(device, random, [outer, extent, count, inner], unit);
+            }
+          }
+        }
+      }
+      checkRows(device, random, [1, 50, device.multiprocessors * 8 * 8 + 1, 6], unit);
+      for (const empty of [[0, 5, 3, 2], [2, 5, 0, 2], [2, 0, 3, 2]] as const) {
+        checkRows(device, random, empty, unit);
+      }
+    },
+  );
+
+  kernelTest(`elements of ${unit} bytes are taken along an axis`, (device, random) => {
+    for (const extent of [1, 7, 100]) {
+      for (const inner of [1, 2, 33]) {
+        for (const count of [1, 2, 33]) {
+          for (const outer of [1, 3]) {
+            checkTaken(device, random, [outer, extent, count, inner], unit);
+          }
+        }
+      }
+    }
+    checkTaken(device, random, [3000, 9, 1, 1], unit);
+    for (const empty of [[0, 5, 3, 2], [2, 5, 0, 2], [2, 0, 3, 2], [2, 5, 3, 0]] as const) {
+      checkTaken(device, random, empty, unit);
+    }
+  });
+}
+
+const rows = (device: Device, random: Random, prefix = "") =>
+  checkRows(device, random, [2, 9, 15, 66], 2, prefix);
+const elements = (device: Device, random: Random, prefix = "") =>
+  checkTaken(device, random, [3, 9, 15, 7], 4, prefix);
+faultsAreFound([
+  {
+    name: "the last column is left out",
+    file: "gather.cu",
+    from: "c < width",
+    to: "c < width - 1",
+    check: rows,
+  },
+  {
+    name: "every table is the first",
+    file: "gather.cu",
+    from: "row / count * table_rows + id",
+    to: "static_cast<long long>(id)",
+    check: rows,
+  },
+  {
+    name: "an index beyond the rows names the first",
+    file: "gather.cu",
+    from: "target[c] = nothing<T>()",
+    to: "target[c] = tables[c]",
+    check: rows,
+  },
+  {
+    name: "an index beyond the axis names its first entry",
+    file: "gather.cu",
+    from: "there ? from[at] : nothing<T>()",
+    to: "from[there ? at : 0]",
+    check: elements,
+  },
+  {
+    name: "every column is the first",
+    file: "gather.cu",
+    from: "i % inner",
+    to: "0",
+    check: elements,
+  },
+]);
