@@ -95,10 +95,10 @@ export { all, any, argmax, argmin, max, min } from "./src/tensor/extrema.ts";
 export {
   logSumExp,
   norm,
-  type NormOptions,
   std,
   variance,
   type VarianceOptions,
+  type VectorNormOptions,
 } from "./src/tensor/moments.ts";
 export { logSoftmax, softmax, type SoftmaxOptions } from "./src/tensor/softmax.ts";
 export {

@@ -7,15 +7,13 @@ import { seed } from "./random.ts";
 import { sanitizerEnvironment } from "./sanitizers.ts";
 
 const KERNELS = ["tests/cuda/kernels", "tests/cuda/kernel_test.ts"];
-<<<<<<< HEAD
-const OPERATIONS = ["activation", "cast", "gather", "linear", "norm", "random", "reduce", "sum_to"]
-=======
 const OPERATIONS = [
   "activation",
   "cast",
   "gather",
   "linear",
   "norm",
+  "random",
   "reduce",
   "sum_to",
   "sums",
@@ -23,9 +21,7 @@ const OPERATIONS = [
   "moments",
   "softmax",
   "cross_entropy",
-]
->>>>>>> reduce
-  .map((name) => `tests/tensor/${name}_test.ts`);
+].map((name) => `tests/tensor/${name}_test.ts`);
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [
   "tests/nn/models",
