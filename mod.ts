@@ -65,6 +65,7 @@ export {
   zeros,
   zerosLike,
 } from "./src/tensor/create.ts";
+export { type NestedArray, type NestedNumberArray } from "./src/tensor/print.ts";
 export * from "./src/tensor/random.ts";
 export { type DataOf, type DType, type FloatType } from "./src/tensor/dtype.ts";
 export { keep, type Owned, scope } from "./src/tensor/scope.ts";
@@ -87,6 +88,24 @@ export {
 } from "./src/tensor/autograd/graph.ts";
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
+export { type Axes, type ReducedRank, type ReduceOptions } from "./src/tensor/axes.ts";
+export { cumulativeSum, mean, prod, sum } from "./src/tensor/sums.ts";
+export { sumTo } from "./src/tensor/sum_to.ts";
+export { all, any, argmax, argmin, max, min } from "./src/tensor/extrema.ts";
+export {
+  logSumExp,
+  norm,
+  std,
+  variance,
+  type VarianceOptions,
+  type VectorNormOptions,
+} from "./src/tensor/moments.ts";
+export { logSoftmax, softmax, type SoftmaxOptions } from "./src/tensor/softmax.ts";
+export {
+  crossEntropy,
+  type CrossEntropyOptions,
+  type LossReduction,
+} from "./src/tensor/cross_entropy.ts";
 export {
   embedding,
   gatherRows,
