@@ -88,6 +88,13 @@ export {
   type LossReduction,
 } from "./src/tensor/cross_entropy.ts";
 export {
+  binaryCrossEntropyWithLogits,
+  klDivergence,
+  type LossOptions,
+  type LossRank,
+  mseLoss,
+} from "./src/tensor/losses.ts";
+export {
   addLinear,
   linear,
   type LinearOptions,

@@ -20,9 +20,7 @@ __device__ __forceinline__ float sine(float x) { return sin_of_quarters(x, 0); }
 __device__ __forceinline__ float cosine(float x) { return sin_of_quarters(x, 1); }
 ${[...functions, "sine", "cosine"].map((name) => `MATH(${name}, )`).join("\n")}
 `;
-const loaded = openDevice().then((device) =>
-  device.load([{ name: "math_test.cu", text: source }])
-);
+const loaded = openDevice().then((device) => device.load([{ name: "math_test.cu", text: source }]));
 await loaded;
 
 function evaluate(device: Device, name: string, x: Float32Array): Float32Array {
