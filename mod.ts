@@ -107,6 +107,7 @@ export {
   type LossReduction,
 } from "./src/tensor/cross_entropy.ts";
 export {
+<<<<<<< HEAD
   embedding,
   gatherRows,
   indexSelect,
@@ -115,6 +116,14 @@ export {
   takeAlongAxis,
 } from "./src/tensor/gather.ts";
 export { concatenate, pad, type Padding, repeat, split, stack, tile } from "./src/tensor/join.ts";
+=======
+  binaryCrossEntropyWithLogits,
+  klDivergence,
+  type LossOptions,
+  type LossRank,
+  mseLoss,
+} from "./src/tensor/losses.ts";
+>>>>>>> reduce
 export {
   addLinear,
   linear,

@@ -21,7 +21,13 @@ const OPERATIONS = [
   "moments",
   "softmax",
   "cross_entropy",
+<<<<<<< HEAD
 ].map((name) => `tests/tensor/${name}_test.ts`);
+=======
+  "losses",
+]
+  .map((name) => `tests/tensor/${name}_test.ts`);
+>>>>>>> reduce
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [
   "tests/nn/models",

@@ -12,6 +12,7 @@ import { selfTests as find } from "./self_test/find.ts";
 import { selfTests as gather } from "./self_test/gather.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as masks } from "./self_test/masks.ts";
+import { selfTests as losses } from "./self_test/losses.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
 import { selfTests as normBackward } from "./self_test/norm_backward.ts";
 import { Random } from "./self_test/random.ts";
@@ -37,6 +38,7 @@ export const selfTests: SelfTest[] = [
   ...find,
   ...gather,
   ...masks,
+  ...losses,
   ...norm,
   ...normBackward,
   ...randomNumbers,
