@@ -88,6 +88,33 @@ export {
 } from "./src/tensor/autograd/graph.ts";
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
+export { type Axes, type ReducedRank, type ReduceOptions } from "./src/tensor/axes.ts";
+export { cumulativeSum, mean, prod, sum } from "./src/tensor/sums.ts";
+export { sumTo } from "./src/tensor/sum_to.ts";
+export { all, any, argmax, argmin, max, min } from "./src/tensor/extrema.ts";
+export {
+  logSumExp,
+  norm,
+  std,
+  variance,
+  type VarianceOptions,
+  type VectorNormOptions,
+} from "./src/tensor/moments.ts";
+export { logSoftmax, softmax, type SoftmaxOptions } from "./src/tensor/softmax.ts";
+export {
+  crossEntropy,
+  type CrossEntropyOptions,
+  type LossReduction,
+} from "./src/tensor/cross_entropy.ts";
+export {
+  embedding,
+  gatherRows,
+  indexSelect,
+  oneHot,
+  scatterAdd,
+  takeAlongAxis,
+} from "./src/tensor/gather.ts";
+export { concatenate, pad, type Padding, repeat, split, stack, tile } from "./src/tensor/join.ts";
 export {
   addLinear,
   linear,
@@ -96,6 +123,14 @@ export {
   type Rows,
   type Weight,
 } from "./src/tensor/linear.ts";
+export {
+  addLayerNorm,
+  addRmsNorm,
+  layerNorm,
+  type LayerNormOptions,
+  type NormOptions,
+  rmsNorm,
+} from "./src/tensor/norm.ts";
 export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {
   expand,

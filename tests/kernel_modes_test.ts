@@ -7,8 +7,21 @@ import { seed } from "./random.ts";
 import { sanitizerEnvironment } from "./sanitizers.ts";
 
 const KERNELS = ["tests/cuda/kernels", "tests/cuda/kernel_test.ts"];
-const OPERATIONS = ["activation", "cast", "gather", "linear", "norm", "random", "reduce", "sum_to"]
-  .map((name) => `tests/tensor/${name}_test.ts`);
+const OPERATIONS = [
+  "activation",
+  "cast",
+  "gather",
+  "linear",
+  "norm",
+  "random",
+  "reduce",
+  "sum_to",
+  "sums",
+  "extrema",
+  "moments",
+  "softmax",
+  "cross_entropy",
+].map((name) => `tests/tensor/${name}_test.ts`);
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [
   "tests/nn/models",

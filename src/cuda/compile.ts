@@ -3,14 +3,25 @@
 import { addressOf, cString, fixedBuffer, OutParameter, textAt, textIn } from "../ffi/c_memory.ts";
 import type { Libraries, Nvrtc } from "../ffi/libraries.ts";
 import { CompileError, CudaError } from "./errors.ts";
+import functions from "./kernels/functions.cuh" with { type: "text" };
+import math from "./kernels/math.cuh" with { type: "text" };
 import prelude from "./kernels/prelude.cuh" with { type: "text" };
+import strided from "./kernels/strided.cuh" with { type: "text" };
 import { cachePath, readCached, writeCached } from "./module_cache.ts";
+
+/** What sources can include. */
+const HEADERS = {
+  "functions.cuh": functions,
+  "math.cuh": math,
+  "prelude.cuh": prelude,
+  "strided.cuh": strided,
+};
 
 /** A source to compile. */
 export interface KernelSource {
   /** File name for the compiler's messages, such as `"softmax.cu"`. */
   name: string;
-  /** CUDA C++; `prelude.cuh` can be included. */
+  /** CUDA C++; the headers in `kernels/` can be included. */
   text: string;
 }
 
@@ -49,8 +60,8 @@ export async function compile(
     new BigUint64Array(pointers.buffer).set(buffers.map(addressOf));
     return { pointers, buffers }; // the caller holds `buffers` while C reads `pointers`
   };
-  const headers = strings([prelude]);
-  const headerNames = strings(["prelude.cuh"]);
+  const headers = strings(Object.values(HEADERS));
+  const headerNames = strings(Object.keys(HEADERS));
   const optionStrings = strings(options);
   const program = new OutParameter();
   const size = new OutParameter();
@@ -60,7 +71,7 @@ export async function compile(
       program.buffer,
       cString(source.text),
       cString(source.name),
-      1,
+      headers.buffers.length,
       headers.pointers,
       headerNames.pointers,
     ),
@@ -100,7 +111,13 @@ export async function compileCached(
   onCompile?: () => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const options = compilerOptions(architecture);
-  const path = cachePath([libraries.identity, prelude, source.name, source.text, ...options]);
+  const path = cachePath([
+    libraries.identity,
+    ...Object.values(HEADERS),
+    source.name,
+    source.text,
+    ...options,
+  ]);
   const cached = readCached(path);
   if (cached) return cached;
   onCompile?.();

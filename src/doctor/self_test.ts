@@ -5,8 +5,8 @@ import type { Device } from "../cuda/device.ts";
 import { scope } from "../tensor/scope.ts";
 import { selfTests as attention } from "./self_test/attention.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
-import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
 import { selfTests as copy } from "./self_test/copy.ts";
+import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as find } from "./self_test/find.ts";
 import { selfTests as gather } from "./self_test/gather.ts";
@@ -19,7 +19,9 @@ import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import { selfTests as scatter } from "./self_test/scatter.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
+import { selfTests as scan } from "./self_test/scan.ts";
 import { selfTests as softmax } from "./self_test/softmax.ts";
+import { selfTests as spread } from "./self_test/spread.ts";
 import { selfTests as statistics } from "./self_test/statistics.ts";
 import { selfTests as swapAxes } from "./self_test/swap_axes.ts";
 import { selfTests as swiglu } from "./self_test/swiglu.ts";
@@ -28,8 +30,8 @@ import { selfTests as swiglu } from "./self_test/swiglu.ts";
 export const selfTests: SelfTest[] = [
   ...attention,
   ...cast,
-  ...crossEntropy,
   ...copy,
+  ...crossEntropy,
   ...dequantize,
   ...find,
   ...gather,
@@ -38,8 +40,10 @@ export const selfTests: SelfTest[] = [
   ...randomNumbers,
   ...reduce,
   ...rotary,
+  ...scan,
   ...scatter,
   ...softmax,
+  ...spread,
   ...statistics,
   ...swapAxes,
   ...swiglu,

@@ -32,7 +32,7 @@ import { cast } from "../../src/tensor/cast.ts";
 import { gatherRows } from "../../src/tensor/gather.ts";
 import { addLinear, linear } from "../../src/tensor/linear.ts";
 import { matmul } from "../../src/tensor/matmul.ts";
-import { rmsNorm } from "../../src/tensor/norm.ts";
+import { addLayerNorm, rmsNorm } from "../../src/tensor/norm.ts";
 import { configPath, root } from "../../tools/project.ts";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true
@@ -200,17 +200,22 @@ const promises: Record<string, () => void> = {
     // @ts-expect-error: whole numbers
     matmul(ids, ids);
   },
-  "rmsNorm takes a matrix and a vector": () => {
-    const normed = rmsNorm(matrix, vector, 1e-5),
-      rounded = rmsNorm(matrix, vector, 1e-5, "bfloat16");
+  "norms keep the rank": () => {
+    const normed = rmsNorm(matrix, vector),
+      rounded = rmsNorm(matrix, vector, { dtype: "bfloat16" });
     same<typeof normed, Tensor<"float32", 2>>();
     same<typeof rounded, Tensor<"bfloat16", 2>>();
+    const [sum, ofSum] = addLayerNorm(cube, cube, vector, { bias: vector, dtype: "bfloat16" });
+    same<typeof sum, Tensor<"float32", 3>>();
+    same<typeof ofSum, Tensor<"bfloat16", 3>>();
+    // @ts-expect-error: the branch has another rank
+    addLayerNorm(cube, matrix, vector);
     // @ts-expect-error: the gain is a matrix
-    rmsNorm(matrix, matrix, 1e-5);
+    rmsNorm(matrix, matrix);
     // @ts-expect-error: x is bfloat16
-    rmsNorm(half, vector, 1e-5);
-    // @ts-expect-error: ε is missing
-    rmsNorm(matrix, vector);
+    rmsNorm(half, vector);
+    // @ts-expect-error: ε is an option
+    rmsNorm(matrix, vector, 1e-5);
   },
   "swiglu takes a matrix of floats": () => {
     const activated = swiglu(matrix), rounded = swiglu(matrix, "bfloat16");
