@@ -84,7 +84,7 @@ def unary():
     anywhere = {
         "neg": torch.neg, "abs": torch.abs, "square": torch.square, "exp": torch.exp, "expm1": torch.expm1,
         "sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh, "erf": torch.erf, "sigmoid": torch.sigmoid,
-        "relu": torch.relu, "silu": F.silu, "gelu": F.gelu, "sign": torch.sign, "floor": torch.floor, "round": torch.round,
+        "relu": torch.relu, "silu": F.silu, "gelu": F.gelu, "softplus": F.softplus, "sign": torch.sign, "floor": torch.floor, "round": torch.round,
     }
     for name, f in anywhere.items():
         record(name, f, [normal(3, 5, scale=2)])
