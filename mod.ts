@@ -107,7 +107,6 @@ export {
   type LossReduction,
 } from "./src/tensor/cross_entropy.ts";
 export {
-<<<<<<< HEAD
   embedding,
   gatherRows,
   indexSelect,
@@ -116,14 +115,13 @@ export {
   takeAlongAxis,
 } from "./src/tensor/gather.ts";
 export { concatenate, pad, type Padding, repeat, split, stack, tile } from "./src/tensor/join.ts";
-=======
+export {
   binaryCrossEntropyWithLogits,
   klDivergence,
   type LossOptions,
   type LossRank,
   mseLoss,
 } from "./src/tensor/losses.ts";
->>>>>>> reduce
 export {
   addLinear,
   linear,

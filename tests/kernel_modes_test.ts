@@ -21,13 +21,8 @@ const OPERATIONS = [
   "moments",
   "softmax",
   "cross_entropy",
-<<<<<<< HEAD
-].map((name) => `tests/tensor/${name}_test.ts`);
-=======
   "losses",
-]
-  .map((name) => `tests/tensor/${name}_test.ts`);
->>>>>>> reduce
+].map((name) => `tests/tensor/${name}_test.ts`);
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [
   "tests/nn/models",
