@@ -16,15 +16,26 @@ import { resolveAxis, transpose } from "./views.ts";
 
 type Float = Tensor<FloatType>;
 
-const SCRATCH = 2 ** 24; // elements that are sorted at a time, unless one row has more
+const SCRATCH = 2 ** 24; // elements whose 16 bytes of scratch each are there at a time
 
-/** The first `top` elements of each sorted row of x, and their columns. */
-function sortRows(x: Float, rows: number, columns: number, top: number, descending: boolean) {
+/**
+ * The first `top` elements of each sorted row of x, and their columns.
+ *
+ * @param most elements that are sorted at a time, unless one row has more
+ */
+export function sortRows(
+  x: Float,
+  rows: number,
+  columns: number,
+  top: number,
+  descending: boolean,
+  most = SCRATCH,
+): { values: Tensor<FloatType, 2>; indices: Tensor<"int32", 2> } {
   const { device, dtype } = x;
   const values = Tensor.empty<FloatType, 2>(device, dtype, [rows, top]);
   const indices = Tensor.empty<"int32", 2>(device, "int32", [rows, top]);
   if (values.size === 0) return { values, indices };
-  const atOnce = Math.min(rows, Math.max(1, Math.floor(SCRATCH / columns)));
+  const atOnce = Math.min(rows, Math.max(1, Math.floor(most / columns)));
   using scratch = Tensor.empty<"uint32", 1>(device, "uint32", [atOnce * columns * 4]);
   const bytes = BYTES_PER_ELEMENT[dtype];
   for (let row = 0; row < rows; row += atOnce) {

@@ -2,6 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { median, quantile, sort, type Sorted, Tensor, topK } from "../../mod.ts";
+import { sortRows } from "../../src/tensor/order.ts";
 import { checkOp, numbers } from "./gradients.ts";
 import { linesAlong, mapAlong } from "./plain.ts";
 import { device, deviceTest, random } from "./on_device.ts";
@@ -68,18 +69,19 @@ deviceTest("indices say where sorted elements come from", () => {
 });
 
 deviceTest("many rows are sorted in several steps", () => {
-  const rows = 5, columns = 2 ** 22; // four rows fit
-  const data = Float32Array.from({ length: rows * columns }, () => random());
-  using x = Tensor.from<"float32", 2>(device, "float32", [rows, columns], data);
-  const { values, indices } = topK(x, 1);
-  const expected = Array.from(
-    { length: rows },
-    (_, row) => data.subarray(row * columns, (row + 1) * columns).reduce((a, b) => Math.max(a, b)),
-  );
-  assertEquals(numbers(values), expected);
-  assertEquals(numbers(indices).map((i, row) => data[row * columns + i]), expected);
-  values.dispose();
-  indices.dispose();
+  const data = Float32Array.from({ length: 7 * 30 }, () => random());
+  using x = Tensor.from<"float32", 2>(device, "float32", [7, 30], data);
+  for (const most of [1, 60, 100, 1000]) {
+    const { values, indices } = sortRows(x, 7, 30, 30, false, most);
+    const lines = linesAlong({ shape: [7, 30], data: Float64Array.from(data) }, [1]);
+    assertEquals(numbers(values), lines.flatMap(ascending));
+    assertEquals(
+      numbers(indices).map((i, j) => data[Math.floor(j / 30) * 30 + i]),
+      numbers(values),
+    );
+    values.dispose();
+    indices.dispose();
+  }
 });
 
 for (const axes of [undefined, 0, -1, [0, 2], [1, 2]]) {

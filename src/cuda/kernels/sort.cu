@@ -3,7 +3,8 @@
 // that can be among them are sorted. NaN is larger than any number, and -0 equals 0, as in PyTorch.
 #include "prelude.cuh"
 
-constexpr int DIGIT = WARP == 1 ? 11 : 8, BINS = 1 << DIGIT;  // bits of a digit; counters of each lane
+// Bits of a digit, and the counters that each lane has: few where 32 lanes must add them up.
+constexpr int DIGIT = WARP == 1 ? 11 : 4, BINS = 1 << DIGIT;
 
 struct entry {
   unsigned key;

@@ -71,8 +71,8 @@ faultsAreFound([
   {
     name: "equal elements change places",
     file: "sort.cu",
-    from: "int j = begin; j < end; j++) target",
-    to: "int j = end - 1; j >= begin; j--) target",
+    from: "{key, i}",
+    to: "{key, columns - 1 - i}",
     check: (device, _, prefix) => {
       checkSort(device, new Float32Array(70), 70, 70, false, "float32", prefix);
     },
