@@ -48,6 +48,25 @@ export { Tokenizer } from "./src/formats/tokenizer.ts";
 export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
 export { loadModel } from "./src/nn/load.ts";
 export { type Probe, type TapContext } from "./src/nn/probe.ts";
+export {
+  arange,
+  type ArangeOptions,
+  type CreateOptions,
+  eye,
+  full,
+  fullLike,
+  linspace,
+  type NestedNumbers,
+  ones,
+  onesLike,
+  type PlaceOptions,
+  type RankOf,
+  tensor,
+  zeros,
+  zerosLike,
+} from "./src/tensor/create.ts";
+export { type NestedArray, type NestedNumberArray } from "./src/tensor/print.ts";
+export * from "./src/tensor/random.ts";
 export { type DataOf, type DType, type FloatType } from "./src/tensor/dtype.ts";
 export { keep, type Owned, scope } from "./src/tensor/scope.ts";
 export { type Shape, Tensor } from "./src/tensor/tensor.ts";
@@ -76,10 +95,10 @@ export { all, any, argmax, argmin, max, min } from "./src/tensor/extrema.ts";
 export {
   logSumExp,
   norm,
-  type NormOptions,
   std,
   variance,
   type VarianceOptions,
+  type VectorNormOptions,
 } from "./src/tensor/moments.ts";
 export {
   median,
@@ -97,6 +116,15 @@ export {
   type LossReduction,
 } from "./src/tensor/cross_entropy.ts";
 export {
+  embedding,
+  gatherRows,
+  indexSelect,
+  oneHot,
+  scatterAdd,
+  takeAlongAxis,
+} from "./src/tensor/gather.ts";
+export { concatenate, pad, type Padding, repeat, split, stack, tile } from "./src/tensor/join.ts";
+export {
   binaryCrossEntropyWithLogits,
   klDivergence,
   type LossOptions,
@@ -111,6 +139,16 @@ export {
   type Rows,
   type Weight,
 } from "./src/tensor/linear.ts";
+export {
+  addLayerNorm,
+  addRmsNorm,
+  layerNorm,
+  type LayerNormOptions,
+  type NormOptions,
+  rmsNorm,
+} from "./src/tensor/norm.ts";
+export { alibiBias, alibiSlopes, causalMask, type CausalMaskOptions } from "./src/tensor/masks.ts";
+export { rotary, type RotaryAngles, type RotaryOptions } from "./src/tensor/rotary.ts";
 export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {
   expand,

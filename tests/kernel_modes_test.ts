@@ -13,6 +13,7 @@ const OPERATIONS = [
   "gather",
   "linear",
   "norm",
+  "random",
   "reduce",
   "sum_to",
   "sums",
@@ -22,8 +23,7 @@ const OPERATIONS = [
   "cross_entropy",
   "losses",
   "order",
-]
-  .map((name) => `tests/tensor/${name}_test.ts`);
+].map((name) => `tests/tensor/${name}_test.ts`);
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [
   "tests/nn/models",

@@ -101,7 +101,7 @@ export function std<
 }
 
 /** Options of a norm. */
-export interface NormOptions<K extends boolean = boolean> extends ReduceOptions<K> {
+export interface VectorNormOptions<K extends boolean = boolean> extends ReduceOptions<K> {
   /** 1 for Σ |x|, 2 for √Σ x², Infinity for the largest |x|. @default {2} */
   p?: 1 | 2 | typeof Infinity;
 }
@@ -137,7 +137,7 @@ export function norm<
 >(
   x: Tensor<"float32", R>,
   axes?: A,
-  options: NormOptions<K> = {},
+  options: VectorNormOptions<K> = {},
 ): Tensor<"float32", ReducedRank<R, A, K>> {
   const { p = 2 } = options;
   if (!NORMS.has(p)) {
