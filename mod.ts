@@ -116,6 +116,13 @@ export {
 } from "./src/tensor/gather.ts";
 export { concatenate, pad, type Padding, repeat, split, stack, tile } from "./src/tensor/join.ts";
 export {
+  binaryCrossEntropyWithLogits,
+  klDivergence,
+  type LossOptions,
+  type LossRank,
+  mseLoss,
+} from "./src/tensor/losses.ts";
+export {
   addLinear,
   linear,
   type LinearOptions,
@@ -131,6 +138,8 @@ export {
   type NormOptions,
   rmsNorm,
 } from "./src/tensor/norm.ts";
+export { alibiBias, alibiSlopes, causalMask, type CausalMaskOptions } from "./src/tensor/masks.ts";
+export { rotary, type RotaryAngles, type RotaryOptions } from "./src/tensor/rotary.ts";
 export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {
   expand,

@@ -21,6 +21,7 @@ const OPERATIONS = [
   "moments",
   "softmax",
   "cross_entropy",
+  "losses",
 ].map((name) => `tests/tensor/${name}_test.ts`);
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [

@@ -8,6 +8,8 @@ import crossEntropy from "./kernels/cross_entropy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import find from "./kernels/find.cu" with { type: "text" };
 import gather from "./kernels/gather.cu" with { type: "text" };
+import masks from "./kernels/masks.cu" with { type: "text" };
+import losses from "./kernels/losses.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
 import normBackward from "./kernels/norm_backward.cu" with { type: "text" };
 import random from "./kernels/random.cu" with { type: "text" };
@@ -29,6 +31,8 @@ const texts = {
   "dequantize.cu": dequantize,
   "find.cu": find,
   "gather.cu": gather,
+  "masks.cu": masks,
+  "losses.cu": losses,
   "norm.cu": norm,
   "norm_backward.cu": normBackward,
   "random.cu": random,

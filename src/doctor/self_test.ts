@@ -11,6 +11,8 @@ import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as find } from "./self_test/find.ts";
 import { selfTests as gather } from "./self_test/gather.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
+import { selfTests as masks } from "./self_test/masks.ts";
+import { selfTests as losses } from "./self_test/losses.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
 import { selfTests as normBackward } from "./self_test/norm_backward.ts";
 import { Random } from "./self_test/random.ts";
@@ -35,6 +37,8 @@ export const selfTests: SelfTest[] = [
   ...dequantize,
   ...find,
   ...gather,
+  ...masks,
+  ...losses,
   ...norm,
   ...normBackward,
   ...randomNumbers,
