@@ -176,7 +176,7 @@ const TO_COME: readonly string[] = (
   "neg abs square exp expm1 sin cos tanh erf sigmoid relu silu " +
   "gelu softplus sign floor round geluTanh log log1p sqrt rsqrt reciprocal add sub " +
   "mul div maximum minimum pow equal notEqual less lessEqual greater greaterEqual where " +
-  "sort rotary causalMask mseLoss binaryCrossEntropyWithLogits klDivergence " +
+  "sort " +
   "clamp swiglu geglu gegluTanh reglu glu quantile median topK"
 ).split(" ");
 
