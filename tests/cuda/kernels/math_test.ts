@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../../src/cuda/device.ts";
 import { erf } from "../../../src/doctor/self_test/functions.ts";
 import { scope } from "../../../src/tensor/scope.ts";
-import { Random } from "../../random.ts";
+import type { Random } from "../../random.ts";
 import { given, kernelTest, openDevice, wanted } from "./bench.ts";
 
 const functions = ["fast_log", "fast_log1p", "fast_expm1", "fast_tanh", "sigmoid", "fast_erf"];
@@ -20,9 +20,7 @@ __device__ __forceinline__ float sine(float x) { return sin_of_quarters(x, 0); }
 __device__ __forceinline__ float cosine(float x) { return sin_of_quarters(x, 1); }
 ${[...functions, "sine", "cosine"].map((name) => `MATH(${name}, )`).join("\n")}
 `;
-const loaded = openDevice().then((device) =>
-  device.load([{ name: "math_test.cu", text: source }])
-);
+const loaded = openDevice().then((device) => device.load([{ name: "math_test.cu", text: source }]));
 await loaded;
 
 function evaluate(device: Device, name: string, x: Float32Array): Float32Array {
