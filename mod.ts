@@ -48,6 +48,25 @@ export { Tokenizer } from "./src/formats/tokenizer.ts";
 export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
 export { loadModel } from "./src/nn/load.ts";
 export { type Probe, type TapContext } from "./src/nn/probe.ts";
+export {
+  arange,
+  type ArangeOptions,
+  type CreateOptions,
+  eye,
+  full,
+  fullLike,
+  linspace,
+  type NestedNumbers,
+  ones,
+  onesLike,
+  type PlaceOptions,
+  type RankOf,
+  tensor,
+  zeros,
+  zerosLike,
+} from "./src/tensor/create.ts";
+export { type NestedArray, type NestedNumberArray } from "./src/tensor/print.ts";
+export * from "./src/tensor/random.ts";
 export { type DataOf, type DType, type FloatType } from "./src/tensor/dtype.ts";
 export { keep, type Owned, scope } from "./src/tensor/scope.ts";
 export { type Shape, Tensor } from "./src/tensor/tensor.ts";
@@ -69,6 +88,49 @@ export {
 } from "./src/tensor/autograd/graph.ts";
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
+export { type Axes, type ReducedRank, type ReduceOptions } from "./src/tensor/axes.ts";
+export { cumulativeSum, mean, prod, sum } from "./src/tensor/sums.ts";
+export { sumTo } from "./src/tensor/sum_to.ts";
+export { all, any, argmax, argmin, max, min } from "./src/tensor/extrema.ts";
+export {
+  logSumExp,
+  norm,
+  std,
+  variance,
+  type VarianceOptions,
+  type VectorNormOptions,
+} from "./src/tensor/moments.ts";
+export {
+  median,
+  quantile,
+  sort,
+  type Sorted,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./src/tensor/order.ts";
+export { logSoftmax, softmax, type SoftmaxOptions } from "./src/tensor/softmax.ts";
+export {
+  crossEntropy,
+  type CrossEntropyOptions,
+  type LossReduction,
+} from "./src/tensor/cross_entropy.ts";
+export {
+  embedding,
+  gatherRows,
+  indexSelect,
+  oneHot,
+  scatterAdd,
+  takeAlongAxis,
+} from "./src/tensor/gather.ts";
+export { concatenate, pad, type Padding, repeat, split, stack, tile } from "./src/tensor/join.ts";
+export {
+  binaryCrossEntropyWithLogits,
+  klDivergence,
+  type LossOptions,
+  type LossRank,
+  mseLoss,
+} from "./src/tensor/losses.ts";
 export {
   addLinear,
   linear,
@@ -77,6 +139,16 @@ export {
   type Rows,
   type Weight,
 } from "./src/tensor/linear.ts";
+export {
+  addLayerNorm,
+  addRmsNorm,
+  layerNorm,
+  type LayerNormOptions,
+  type NormOptions,
+  rmsNorm,
+} from "./src/tensor/norm.ts";
+export { alibiBias, alibiSlopes, causalMask, type CausalMaskOptions } from "./src/tensor/masks.ts";
+export { rotary, type RotaryAngles, type RotaryOptions } from "./src/tensor/rotary.ts";
 export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {
   expand,

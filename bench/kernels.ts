@@ -122,29 +122,39 @@ const split = (dtype: string, size: number): Case => {
   };
 };
 
-const warps = Kernel.warpsForElements(device, count);
-using work = Tensor.zeros<"float32", 1>(device, "float32", [MIB]);
-const [selection, bins, list, sums] = [0, 4096, 32_768, 65_536].map((at) => work.pointer + at);
-const magnitude = (name: string, run: () => void): Case => ({
-  name: `magnitude_${name}`,
-  shape: `[${rows}, ${H}]`,
-  bytes: count * 4,
-  aim: ROWS,
-  run,
-});
+const warps = Kernel.warpsForRows(device, rows);
+const room = count / 8, top = 256, candidates = 64 * top;
+using work = Tensor.zeros<"uint32", 1>(device, "uint32", [MIB]);
+using middle = Tensor.empty<"uint32", 1>(device, "uint32", [room]);
+const [selection, bins, list, largest, sums] = [0, 0x1000, 0x10000, 0x40000, 0x50000]
+  .map((at) => work.pointer + at);
+const lists = [middle.pointer, list!] as const, data = [x, 0, rows, H] as const;
 const kernel = (name: string) => device.kernel(`magnitude_${name}`);
-const refine = (shift: number, width: number) =>
-  kernel("refine").overElements(count, bins, selection, x, count, shift, width);
-/** The passes before `last`, as src/outliers/magnitudes.ts runs them: the later ones need their results. */
+const refine = () => kernel("refine").perMultiprocessor(bins!, selection!, ...lists, ...data);
+/** The passes over all values, as src/outliers/magnitudes.ts runs them. */
+const PASSES: Record<string, () => void> = {
+  sample: () => kernel("sample").perMultiprocessor(bins!, ...data, 64),
+  scan: () => {
+    device.fill(selection! + 16, 0, 8); // what it found before
+    kernel("scan").overRows(rows, selection!, sums!, ...lists, ...data, room, candidates);
+  },
+  refine,
+  collect: () =>
+    kernel("collect").overElements(count, selection!, largest!, list!, ...data, top, 1024),
+};
+/** Runs the passes before `last`: the later ones need their results. */
 function prepareMagnitudes(last: string): void {
   device.fill(work.pointer, 0, work.byteLength);
-  if (last === "magnitude_histogram") return;
-  kernel("histogram").overElements(count, bins, sums, x, count);
-  kernel("begin").once(selection, bins, sums, warps, count, 256, 1000);
-  if (last === "magnitude_refine") return;
-  for (const [shift, width] of [[9, 11], [0, 9]] as const) {
-    refine(shift, width);
-    kernel("narrow").once(selection, bins, shift);
+  if (last === "sample") return;
+  PASSES.sample!();
+  kernel("bounds").once(selection!, bins!, count, top);
+  if (last === "scan") return;
+  PASSES.scan!();
+  kernel("begin").once(selection!, sums!, warps, count, top, 1000, room, candidates);
+  if (last === "refine") return;
+  for (let round = 0; round < 3; round++) {
+    refine();
+    kernel("narrow").once(selection!, bins!);
   }
 }
 
@@ -161,13 +171,6 @@ const cases: Case[] = [
   },
   split("float32", 4),
   split("bfloat16", 2),
-  {
-    name: "row_ratios",
-    shape: `[${rows}, ${H}]`,
-    bytes: rows * (8 * H + 4),
-    aim: ELEMENTWISE,
-    run: () => device.kernel("row_ratios").overRows(rows, y, x, aux, rows, H),
-  },
   ...TYPES.map(([dtype, size]): Case => ({
     name: `gated_swiglu_${dtype}_to_${dtype}`,
     shape: `[${rows / 8}, 2 · ${I}]`,
@@ -212,12 +215,13 @@ const cases: Case[] = [
       device.kernel("column_magnitudes")
         .overRows(Math.ceil(H / 32), y, y + 4 * H, y + 8 * H, x, rows, H),
   },
-  magnitude("histogram", () => kernel("histogram").overElements(count, bins, sums, x, count)),
-  magnitude("refine", () => refine(9, 11)),
-  magnitude(
-    "collect",
-    () => kernel("collect").overElements(count, selection, list, x, count, 256, 1024),
-  ),
+  ...Object.entries(PASSES).map(([name, run]): Case => ({
+    name: `magnitude_${name}`,
+    shape: `[${rows}, ${H}]`,
+    bytes: count * 4,
+    aim: ROWS,
+    run,
+  })),
 ];
 
 // --- Bandwidth: the better of the driver's copy and a kernel that copies. ---
@@ -242,7 +246,7 @@ function fraction(shares: number[], aim: number): string[] {
 
 const measured = cases.map(({ name, shape, bytes, aim, run }) => {
   fillInput();
-  if (name.startsWith("magnitude_")) prepareMagnitudes(name);
+  if (name.startsWith("magnitude_")) prepareMagnitudes(name.slice(10));
   time(run);
   const rates: number[] = [], shares: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {

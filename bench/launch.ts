@@ -92,7 +92,7 @@ const cases: Record<string, () => Times> = {
   "launch from C++": timeCpp,
   "allocate and free": () => timeRound(() => device.free(device.allocate(1024))),
   "rmsNorm of [4, 64], its result freed": () =>
-    timeRound(() => rmsNorm(memory, gain, 1e-6).dispose()),
+    timeRound(() => rmsNorm(memory, gain, { epsilon: 1e-6 }).dispose()),
 };
 
 const times = new Map(Object.keys(cases).map((name) => [name, [] as Times[]]));

@@ -7,8 +7,27 @@ import { seed } from "./random.ts";
 import { sanitizerEnvironment } from "./sanitizers.ts";
 
 const KERNELS = ["tests/cuda/kernels", "tests/cuda/kernel_test.ts"];
-const OPERATIONS = ["activation", "cast", "gather", "linear", "norm", "reduce", "sum_to"]
-  .map((name) => `tests/tensor/${name}_test.ts`);
+const OPERATIONS = [
+  "activation",
+  "cast",
+  "gather",
+  "join",
+  "linear",
+  "masks",
+  "matmul",
+  "norm",
+  "random",
+  "reduce",
+  "rotary",
+  "sum_to",
+  "sums",
+  "extrema",
+  "moments",
+  "softmax",
+  "cross_entropy",
+  "losses",
+  "order",
+].map((name) => `tests/tensor/${name}_test.ts`);
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [
   "tests/nn/models",

@@ -6,21 +6,26 @@ import attention from "./kernels/attention.cu" with { type: "text" };
 import binary from "./kernels/binary.cu" with { type: "text" };
 import cast from "./kernels/cast.cu" with { type: "text" };
 import compare from "./kernels/compare.cu" with { type: "text" };
-import crossEntropy from "./kernels/cross_entropy.cu" with { type: "text" };
 import copy from "./kernels/copy.cu" with { type: "text" };
+import crossEntropy from "./kernels/cross_entropy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import find from "./kernels/find.cu" with { type: "text" };
 import gated from "./kernels/gated.cu" with { type: "text" };
 import gather from "./kernels/gather.cu" with { type: "text" };
 import inPlace from "./kernels/in_place.cu" with { type: "text" };
+import masks from "./kernels/masks.cu" with { type: "text" };
+import losses from "./kernels/losses.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
 import normBackward from "./kernels/norm_backward.cu" with { type: "text" };
 import random from "./kernels/random.cu" with { type: "text" };
 import reduce from "./kernels/reduce.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
+import scan from "./kernels/scan.cu" with { type: "text" };
 import scatter from "./kernels/scatter.cu" with { type: "text" };
 import select from "./kernels/select.cu" with { type: "text" };
 import softmax from "./kernels/softmax.cu" with { type: "text" };
+import sort from "./kernels/sort.cu" with { type: "text" };
+import spread from "./kernels/spread.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
 import unary from "./kernels/unary.cu" with { type: "text" };
@@ -31,21 +36,26 @@ const texts = {
   "binary.cu": binary,
   "cast.cu": cast,
   "compare.cu": compare,
-  "cross_entropy.cu": crossEntropy,
   "copy.cu": copy,
+  "cross_entropy.cu": crossEntropy,
   "dequantize.cu": dequantize,
   "find.cu": find,
   "gated.cu": gated,
   "gather.cu": gather,
   "in_place.cu": inPlace,
+  "masks.cu": masks,
+  "losses.cu": losses,
   "norm.cu": norm,
   "norm_backward.cu": normBackward,
   "random.cu": random,
   "reduce.cu": reduce,
   "rotary.cu": rotary,
+  "scan.cu": scan,
   "scatter.cu": scatter,
   "select.cu": select,
   "softmax.cu": softmax,
+  "sort.cu": sort,
+  "spread.cu": spread,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,
   "unary.cu": unary,

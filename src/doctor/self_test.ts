@@ -7,21 +7,27 @@ import { selfTests as activation } from "./self_test/activation.ts";
 import { selfTests as attention } from "./self_test/attention.ts";
 import { selfTests as binary } from "./self_test/binary.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
-import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
 import { selfTests as copy } from "./self_test/copy.ts";
+import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
 import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as find } from "./self_test/find.ts";
 import { selfTests as gather } from "./self_test/gather.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
 import { selfTests as inPlace } from "./self_test/in_place.ts";
+import { selfTests as masks } from "./self_test/masks.ts";
+import { selfTests as losses } from "./self_test/losses.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
 import { selfTests as normBackward } from "./self_test/norm_backward.ts";
 import { Random } from "./self_test/random.ts";
+import { selfTests as randomNumbers } from "./self_test/random_numbers.ts";
 import { selfTests as reduce } from "./self_test/reduce.ts";
 import { selfTests as rotary } from "./self_test/rotary.ts";
 import { selfTests as scatter } from "./self_test/scatter.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
+import { selfTests as scan } from "./self_test/scan.ts";
 import { selfTests as softmax } from "./self_test/softmax.ts";
+import { selfTests as sort } from "./self_test/sort.ts";
+import { selfTests as spread } from "./self_test/spread.ts";
 import { selfTests as statistics } from "./self_test/statistics.ts";
 import { selfTests as swapAxes } from "./self_test/swap_axes.ts";
 import { selfTests as unary } from "./self_test/unary.ts";
@@ -32,18 +38,24 @@ export const selfTests: SelfTest[] = [
   ...attention,
   ...binary,
   ...cast,
-  ...crossEntropy,
   ...copy,
+  ...crossEntropy,
   ...dequantize,
   ...find,
   ...gather,
   ...inPlace,
+  ...masks,
+  ...losses,
   ...norm,
   ...normBackward,
+  ...randomNumbers,
   ...reduce,
   ...rotary,
+  ...scan,
   ...scatter,
   ...softmax,
+  ...sort,
+  ...spread,
   ...statistics,
   ...swapAxes,
   ...unary,

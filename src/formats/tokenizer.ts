@@ -28,8 +28,8 @@ for (let byte = 0, unnamed = 0; byte < 256; byte++) {
 
 /** What differs between the two kinds of vocabulary. */
 interface Coding {
-  /** The ids of a stretch of text without added tokens. */
-  encode(text: string): number[];
+  /** The ids of a stretch of text without added tokens; may stop once there are `limit`. */
+  encode(text: string, limit: number): number[];
   /** The bytes that a token other than an added one stands for. */
   bytes(token: string, type: number): Uint8Array;
   /** Whether `encode` puts a space before the text, which decoding takes away again. */
@@ -113,18 +113,22 @@ export class Tokenizer {
   /**
    * Returns the ids of a text's tokens. Added tokens written in the text (such as `<|im_end|>`)
    * become their ids; none is put around it. Half a surrogate pair is read as U+FFFD.
+   *
+   * @param limit how many ids are wanted at most: the first ones
    */
-  encode(text: string): number[] {
+  encode(text: string, limit = Infinity): number[] {
     if (text === "") return [];
     const ids: number[] = [];
     const parts = this.#findAdded ? text.split(this.#findAdded) : [text];
-    parts.forEach((part, i) => { // texts and added tokens in turn
+    for (let i = 0; i < parts.length && ids.length < limit; i++) { // texts and added tokens in turn
+      const part = parts[i]!;
       if (i % 2 === 1) ids.push(this.#added.get(part)!);
       else if (part !== "") {
-        for (const id of this.#coding.encode(part.toWellFormed())) ids.push(id);
+        const some = this.#coding.encode(part.toWellFormed(), limit - ids.length);
+        for (const id of some) ids.push(id);
       }
-    });
-    return ids;
+    }
+    return ids.length > limit ? ids.slice(0, limit) : ids;
   }
 
   /**
@@ -282,9 +286,10 @@ function readMerges(
 // Encodes a text piece by piece, each piece once.
 function remembering(pre: PreTokenizer, encode: (piece: string) => number[]) {
   const known = new Map<string, number[]>();
-  return (text: string) => {
+  return (text: string, limit: number) => {
     const result: number[] = [];
-    for (const piece of (pre.nfc ? text.normalize("NFC") : text).match(pre.pieces) ?? []) {
+    for (const [piece] of (pre.nfc ? text.normalize("NFC") : text).matchAll(pre.pieces)) {
+      if (result.length >= limit) break;
       let ids = known.get(piece);
       if (!ids) {
         ids = encode(piece);

@@ -1,7 +1,12 @@
-// Random tensors. Each draw takes a number from a generator, and each element is a function of the generator's seed,
-// that number and its index, so the values are the same on any device.
+// Random tensors. Each draw takes a number from a generator, and each element is a function of the generator's
+// seed, that number and its index, so the values are the same on any device.
 
 import { Device } from "../cuda/device.ts";
+import { defineOp } from "./autograd/define_op.ts";
+import { noteAdvance } from "./autograd/recording.ts";
+import { contiguous } from "./contiguous.ts";
+import type { PlaceOptions } from "./create.ts";
+import type { FloatType } from "./dtype.ts";
 import { drawBlock } from "./philox.ts";
 import { type Shape, Tensor } from "./tensor.ts";
 
@@ -32,7 +37,11 @@ export class Generator {
   #seed = 0;
   #offset = 0;
 
-  /** @param seed a whole number from 0 to 2⁵³ - 1; by default one that nobody knows */
+  /**
+   * Starts at the first draw.
+   *
+   * @param seed a whole number from 0 to 2⁵³ - 1; by default one that nobody knows
+   */
   constructor(seed: number = crypto.getRandomValues(new Uint32Array(1))[0]!) {
     this.manualSeed(seed);
   }
@@ -66,7 +75,8 @@ export class Generator {
 
   /** The seed and the number of the next draw, which then counts as made. */
   draw(): GeneratorState {
-    const state = this.state;
+    noteAdvance(this);
+    const { state } = this;
     this.#offset++;
     return state;
   }
@@ -80,25 +90,20 @@ export function manualSeed(seed: number): Generator {
   return defaultGenerator.manualSeed(seed);
 }
 
-/** Types that real random numbers come in. */
-export type RandomType = "float32" | "bfloat16";
-
 /** Options of random tensors. */
-export interface RandomOptions {
+export interface RandomOptions extends Pick<PlaceOptions, "device"> {
   /** Where the numbers come from; by default {@linkcode defaultGenerator}. */
   generator?: Generator;
-  /** Where the tensor is made; by default {@linkcode Device.current}. */
-  device?: Device;
 }
 
 /** Options of random tensors of real numbers. */
-export interface RealOptions<D extends RandomType> extends RandomOptions {
+export interface RealOptions<D extends FloatType> extends RandomOptions, PlaceOptions {
   /** Element type; by default `float32`. */
   dtype?: D;
 }
 
 /** Options of {@linkcode uniform}. */
-export interface UniformOptions<D extends RandomType> extends RealOptions<D> {
+export interface UniformOptions<D extends FloatType> extends RealOptions<D> {
   /** The smallest value; by default 0. */
   low?: number;
   /** What values stay below; by default 1. */
@@ -106,7 +111,7 @@ export interface UniformOptions<D extends RandomType> extends RealOptions<D> {
 }
 
 /** Options of {@linkcode normal}. */
-export interface NormalOptions<D extends RandomType> extends RealOptions<D> {
+export interface NormalOptions<D extends FloatType> extends RealOptions<D> {
   /** The mean; by default 0. */
   mean?: number;
   /** The standard deviation; by default 1. */
@@ -114,7 +119,7 @@ export interface NormalOptions<D extends RandomType> extends RealOptions<D> {
 }
 
 /** Options of {@linkcode truncatedNormal}. */
-export interface TruncatedNormalOptions<D extends RandomType> extends NormalOptions<D> {
+export interface TruncatedNormalOptions<D extends FloatType> extends NormalOptions<D> {
   /** The smallest value; by default -2. */
   low?: number;
   /** The largest value; by default 2. */
@@ -124,7 +129,7 @@ export interface TruncatedNormalOptions<D extends RandomType> extends NormalOpti
 const float = new Float32Array(1), bits = new Uint32Array(float.buffer);
 
 /** The largest number of a type that is below `value`, or with `included`, not above it. */
-function largestBelow(value: number, dtype: RandomType, included = false): number {
+function largestBelow(value: number, dtype: FloatType, included = false): number {
   const places = dtype === "bfloat16" ? 16 : 0;
   const good = (x: number) => included ? x <= value : x < value;
   float[0] = value;
@@ -136,22 +141,23 @@ function largestBelow(value: number, dtype: RandomType, included = false): numbe
   return float[0];
 }
 
+/** A warp takes 128 elements at a time. */
+const tiles = (size: number) => Math.ceil(size / 128);
+
 function make<D extends "float32" | "bfloat16" | "int32" | "uint8", S extends readonly number[]>(
   kernel: string,
   dtype: D,
   shape: S,
-  { generator = defaultGenerator, device = Device.current }: RandomOptions,
-  perElement: number,
+  options: RandomOptions & PlaceOptions,
   ...args: number[]
 ): Tensor<D, S["length"]> {
+  const { generator = defaultGenerator, device = Device.current, requiresGrad = false } = options;
   const y = Tensor.empty<D, S["length"]>(device, dtype, shape as Shape<S["length"]>);
   const { seed, offset } = generator.draw();
-  // A tile of 128 words a warp.
   if (y.size > 0) {
-    device.kernel(kernel)
-      .overRows(Math.ceil(y.size * perElement / 128), y.pointer, y.size, seed, offset, ...args);
+    device.kernel(kernel).overRows(tiles(y.size), y.pointer, y.size, seed, offset, ...args);
   }
-  return y;
+  return requiresGrad ? y.requireGrad() : y;
 }
 
 /**
@@ -166,7 +172,7 @@ function make<D extends "float32" | "bfloat16" | "int32" | "uint8", S extends re
  * using x = uniform([2, 3], { low: -1, high: 1 });
  * ```
  */
-export function uniform<const S extends readonly number[], D extends RandomType = "float32">(
+export function uniform<const S extends readonly number[], D extends FloatType = "float32">(
   shape: S,
   { low = 0, high = 1, dtype = "float32" as D, ...options }: UniformOptions<D> = {},
 ): Tensor<D, S["length"]> {
@@ -174,7 +180,7 @@ export function uniform<const S extends readonly number[], D extends RandomType 
     throw new RangeError(`Cannot draw from ${low} to ${high}: the first must be less, both finite`);
   }
   const largest = largestBelow(high, dtype);
-  return make(`uniform_${dtype}`, dtype, shape, options, 1, low, (high - low) / 2 ** 24, largest);
+  return make(`uniform_${dtype}`, dtype, shape, options, low, (high - low) / 2 ** 24, largest);
 }
 
 function checkNormal(mean: number, std: number): void {
@@ -191,12 +197,12 @@ function checkNormal(mean: number, std: number): void {
  *
  * @throws {RangeError} unless mean and std are finite and std is not negative
  */
-export function normal<const S extends readonly number[], D extends RandomType = "float32">(
+export function normal<const S extends readonly number[], D extends FloatType = "float32">(
   shape: S,
   { mean = 0, std = 1, dtype = "float32" as D, ...options }: NormalOptions<D> = {},
 ): Tensor<D, S["length"]> {
   checkNormal(mean, std);
-  return make(`normal_${dtype}`, dtype, shape, options, 1, mean, std);
+  return make(`normal_${dtype}`, dtype, shape, options, mean, std);
 }
 
 /** What lies above z of the standard normal distribution, in float64: a series, or a continued fraction far out. */
@@ -222,7 +228,7 @@ function above(z: number): number {
  */
 export function truncatedNormal<
   const S extends readonly number[],
-  D extends RandomType = "float32",
+  D extends FloatType = "float32",
 >(
   shape: S,
   { mean = 0, std = 1, low = -2, high = 2, dtype = "float32" as D, ...options }:
@@ -230,7 +236,7 @@ export function truncatedNormal<
 ): Tensor<D, S["length"]> {
   checkNormal(mean, std);
   const a = (low - mean) / std, b = (high - mean) / std;
-  if (!(a < b && a < 6 && b > -6)) {
+  if (!(std > 0 && a < b && a < 6 && b > -6)) {
     throw new RangeError(
       `Cannot draw from ${low} to ${high} with mean ${mean} and standard deviation ${std}: the range ` +
         "must not be empty, and reach within 6 deviations of the mean",
@@ -243,7 +249,6 @@ export function truncatedNormal<
     dtype,
     shape,
     options,
-    1,
     mean,
     std,
     above(-a),
@@ -255,22 +260,28 @@ export function truncatedNormal<
 }
 
 /** The number of words of 2³² that are below p · 2³². */
-function threshold(p: number): number {
-  if (!(p >= 0 && p <= 1)) throw new RangeError(`Cannot draw with probability ${p}: not in [0, 1]`);
+function threshold(operation: string, p: number): number {
+  if (!(p >= 0 && p <= 1)) {
+    throw new RangeError(`Cannot compute ${operation} with probability ${p}: not from 0 to 1`);
+  }
   return Math.round(p * 2 ** 32);
 }
 
 /**
  * A mask whose elements are 1 with probability p, else 0.
  *
- * @throws {RangeError} if p is not in [0, 1]
+ * @throws {RangeError} if p is not from 0 to 1
  */
 export function bernoulli<const S extends readonly number[]>(
   shape: S,
   p: number,
   options: RandomOptions = {},
 ): Tensor<"uint8", S["length"]> {
-  return make("bernoulli", "uint8", shape, options, 1, threshold(p));
+  const below = threshold("bernoulli", p);
+  const mask = make("bernoulli", "uint8", shape, options, below % 2 ** 32);
+  // The one threshold that has no room in 32 bits.
+  if (below === 2 ** 32 && mask.size > 0) mask.device.fill(mask.pointer, 1, mask.byteLength);
+  return mask;
 }
 
 /**
@@ -284,17 +295,17 @@ export function randint<const S extends readonly number[]>(
   high: number,
   options: RandomOptions = {},
 ): Tensor<"int32", S["length"]> {
-  if ((low | 0) !== low || ((high - 1) | 0) !== high - 1 || low >= high) {
+  if ((low | 0) !== low || (high | 0) !== high || low >= high) {
     throw new RangeError(
       `Cannot draw whole numbers from ${low} to ${high}: both must be int32, the first less`,
     );
   }
-  return make("random_integers", "int32", shape, options, 2, low, high - low);
+  return make("random_integers", "int32", shape, options, low, high - low);
 }
 
 /**
- * The numbers from 0 to count - 1 in random order, each order as likely as the others (Fisher and Yates's shuffle, on
- * the CPU).
+ * The numbers from 0 to count - 1 in random order, each order as likely as the others (Fisher and Yates's shuffle,
+ * on the CPU).
  *
  * @returns [count]
  */
@@ -302,6 +313,9 @@ export function permutation(
   count: number,
   { generator = defaultGenerator, device = Device.current }: RandomOptions = {},
 ): Tensor<"int32", 1> {
+  if (!((count | 0) === count && count >= 0)) {
+    throw new RangeError(`Cannot permute ${count} numbers: the count must be int32, not negative`);
+  }
   const order = Int32Array.from({ length: count }, (_, i) => i), draw = generator.draw();
   for (let i = count - 1; i > 0; i--) {
     const [high, low] = drawBlock(draw, i) as [number, number];
@@ -309,4 +323,52 @@ export function permutation(
     [order[i], order[other]] = [order[other]!, order[i]!];
   }
   return Tensor.from<"int32", 1>(device, "int32", [count], order);
+}
+
+const dropoutOp = defineOp(
+  "dropout",
+  (x: Tensor<FloatType>, below: number, scale: number, { seed, offset }: GeneratorState) => {
+    const masked = (x: Tensor<FloatType>): Tensor<FloatType> => {
+      if (below === 2 ** 32) return Tensor.zeros(x.device, x.dtype, x.shape);
+      const from = contiguous(x), y = Tensor.empty(x.device, x.dtype, x.shape);
+      if (y.size > 0) {
+        x.device.kernel(`dropout_${x.dtype}`).overRows(
+          tiles(y.size),
+          y.pointer,
+          from.pointer,
+          y.size,
+          seed,
+          offset,
+          below,
+          scale,
+        );
+      }
+      return y;
+    };
+    // The mask of the gradient is computed again: no memory holds it.
+    return { result: masked(x), inputs: [x], backward: (gradient) => [masked(gradient)] };
+  },
+);
+
+/**
+ * x with each element replaced by 0 with probability p, and the others divided by 1 - p, so that the mean stays
+ * (Srivastava et al. 2014, "Dropout").
+ *
+ * @param p by default 0.5
+ * @throws {RangeError} if p is not from 0 to 1
+ *
+ * @example One in ten
+ * ```ts
+ * import { Device, dropout, ones } from "@outlierscope/outlierscope";
+ * await Device.open();
+ * using x = ones([2, 3]), y = dropout(x, 0.1);
+ * console.log(await y.data()); // 0 or 1.11...
+ * ```
+ */
+export function dropout<D extends FloatType, R extends number>(
+  x: Tensor<D, R>,
+  p = 0.5,
+  { generator = defaultGenerator }: Pick<RandomOptions, "generator"> = {},
+): Tensor<D, R> {
+  return dropoutOp(x, threshold("dropout", p), 1 / (1 - p), generator.draw()) as Tensor<D, R>;
 }

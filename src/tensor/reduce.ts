@@ -70,7 +70,7 @@ export function reduceMiddle<D extends "float32" | "uint8" = "float32">(
 }
 
 /** Runs of neighbouring axes that are all reduced, or all kept, as their products; extents of 1 belong to any. */
-function runs(shape: readonly number[], isReduced: (axis: number) => boolean) {
+export function runsOf(shape: readonly number[], isReduced: (axis: number) => boolean) {
   const found: { extent: number; reduced: boolean }[] = [];
   shape.forEach((extent, axis) => {
     const reduced = isReduced(axis), last = found.at(-1);
@@ -93,7 +93,7 @@ export function reduceAxes<D extends "float32" | "uint8" = "float32">(
   isReduced: (axis: number) => boolean,
   scale = 1,
 ): Tensor<D, 1> {
-  const left = runs(x.shape, isReduced);
+  const left = runsOf(x.shape, isReduced);
   const product = (from: number, to: number) =>
     left.slice(from, to).reduce((product, { extent }) => product * extent, 1);
   let result: Tensor<D, 1> | null = null, operation = name;
@@ -110,4 +110,40 @@ export function reduceAxes<D extends "float32" | "uint8" = "float32">(
     if (isLast) return result;
     operation = MERGE[operation] ?? operation;
   }
+}
+
+/** `x` multiplied by a number, in float32. */
+export function scaled(x: Tensor<"float32" | "bfloat16">, factor: number): Tensor<"float32", 1> {
+  return reduceMiddle("sum", x, { outer: 1, reduced: 1, inner: x.size }, null, factor);
+}
+
+/**
+ * Queues the gradient of a reduction over the middle axis: an operation of spread.cu.
+ *
+ * @param x the elements that were reduced, contiguous
+ * @param g the gradient of the results, in float32 as `a` and `b` are: values of each line that the operation needs
+ * @returns of the dtype of x, as many elements
+ */
+export function spread<D extends "float32" | "bfloat16">(
+  name: string,
+  x: Tensor<D>,
+  { outer, reduced, inner }: Collapsed,
+  g: Tensor<"float32">,
+  { a, b, scale = 1 }: { a?: Tensor<"float32">; b?: Tensor<"float32">; scale?: number } = {},
+): Tensor<D, 1> {
+  const dx = Tensor.empty<D, 1>(x.device, x.dtype, [x.size]);
+  if (dx.size === 0) return dx;
+  x.device.kernel(`spread_${name}_${x.dtype}`).overRows(
+    inner === 1 ? outer : outer * reduced,
+    dx.pointer,
+    x.pointer,
+    g.pointer,
+    a?.pointer ?? 0,
+    b?.pointer ?? 0,
+    outer,
+    reduced,
+    inner,
+    scale,
+  );
+  return dx;
 }

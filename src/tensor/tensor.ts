@@ -7,6 +7,7 @@ import { type Edge, type GradientHook, GraphNode } from "./autograd/graph.ts";
 import { noGrad } from "./autograd/recording.ts";
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type DataOf, type DType, isFloat, newData } from "./dtype.ts";
+import { asNumbers, nest, type NestedArray, print } from "./print.ts";
 import { keep, own, type Owned } from "./scope.ts";
 import * as views from "./views.ts";
 
@@ -395,6 +396,39 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
     const array = newData(this.dtype, this.size);
     this.device.downloadSync(array, dense.pointer);
     return array;
+  }
+
+  /** The elements as numbers, bfloat16 too, once all work queued so far is done. */
+  async numbers(): Promise<number[]> {
+    return asNumbers(this.dtype, await this.data());
+  }
+
+  /** The elements as nested lists of numbers, bfloat16 too, blocking the thread as {@linkcode dataSync} does. */
+  toArray(): NestedArray<R> {
+    return nest(asNumbers(this.dtype, this.dataSync()), this.shape) as NestedArray<R>;
+  }
+
+  /** The one element of a tensor as a number, blocking the thread. Throws if there are none or several. */
+  item(): number {
+    if (this.size !== 1) {
+      throw new RangeError(
+        `Cannot take [${this.shape}] for one number: it has ${this.size} elements; use toArray()`,
+      );
+    }
+    return asNumbers(this.dtype, this.dataSync())[0]!;
+  }
+
+  /**
+   * Dtype, shape, device and the elements: all of a few, else the ends of long axes. Only what is shown is read,
+   * blocking the thread. Of a freed tensor it says so.
+   */
+  toString(): string {
+    return print(this);
+  }
+
+  /** What `console.log` shows: the same as {@linkcode toString}. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return print(this);
   }
 }
 

@@ -93,6 +93,21 @@ function assertRoundTrips(tokenizer: Tokenizer): void {
   }
 }
 
+Deno.test("Tokenizer.encode() gives the first ids of a text as those of all of it", async () => {
+  for (const tokenizer of [await smolTokenizer(), await build(sentencePieceMetadata)]) {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const random = seeded(seed);
+    for (let i = 0; i < 200; i++) {
+      const text = randomText(random);
+      const ids = tokenizer.encode(text);
+      for (const limit of [0, 1, 2, Math.floor(random() * 30), ids.length, ids.length + 1]) {
+        const expected = ids.slice(0, limit);
+        assertEquals(tokenizer.encode(text, limit), expected, `seed ${seed}, text ${i}, ${limit}`);
+      }
+    }
+  }
+});
+
 Deno.test("Tokenizer.encode() agrees with llama.cpp and with tokenizers on SmolLM2's vocabulary", async () => {
   const tokenizer = await smolTokenizer();
   assert(smolLM2.cases.length >= 120);

@@ -30,3 +30,13 @@ Deno.test("the median is the middle value, or the lower of two, and the list sta
   const values = Float64Array.of(4, 1, 3, 2);
   assertEquals([lowerMedian(values), [...values]], [2, [4, 1, 3, 2]]);
 });
+
+Deno.test("the median of random lists is the middle of a sorted one", () => {
+  for (let trial = 0; trial < 500; trial++) {
+    const length = 1 + Math.floor(Math.random() * 60), sizes = 1 + Math.floor(Math.random() * 60);
+    const values = Float64Array.from({ length }, () => Math.floor(Math.random() * sizes) - 9);
+    const sorted = values.toSorted();
+    assertEquals(lowerMedian(values), sorted[Math.floor((length - 1) / 2)], `${values}`);
+    assertEquals(lowerMedian(sorted), lowerMedian(values));
+  }
+});

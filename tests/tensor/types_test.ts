@@ -4,24 +4,35 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  arange,
+  bernoulli,
   checkpoint,
   type Computed,
   defineOp,
   type Device,
+  dropout,
+  eye,
+  full,
   grad,
   gradients,
   type LlamaModel,
+  normal,
+  ones,
+  randint,
   scope,
   squeeze,
   Tensor,
+  tensor,
   unsqueeze,
+  zeros,
+  type zerosLike,
 } from "../../mod.ts";
 import { swiglu } from "../../src/tensor/activation.ts";
 import { cast } from "../../src/tensor/cast.ts";
 import { gatherRows } from "../../src/tensor/gather.ts";
 import { addLinear, linear } from "../../src/tensor/linear.ts";
 import { matmul } from "../../src/tensor/matmul.ts";
-import { rmsNorm } from "../../src/tensor/norm.ts";
+import { addLayerNorm, rmsNorm } from "../../src/tensor/norm.ts";
 import { configPath, root } from "../../tools/project.ts";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true
@@ -40,8 +51,8 @@ declare const ids: Tensor<"int32", 1>;
 
 const promises: Record<string, () => void> = {
   "a constructor's type says dtype and rank": () => {
-    const zeros = Tensor.zeros<"int32", 3>(device, "int32", [1, 2, 3]);
-    same<typeof zeros, Tensor<"int32", 3>>();
+    const cube = Tensor.zeros<"int32", 3>(device, "int32", [1, 2, 3]);
+    same<typeof cube, Tensor<"int32", 3>>();
     // @ts-expect-error: three extents are not two
     Tensor.zeros<"int32", 2>(device, "int32", [1, 2, 3]);
     // @ts-expect-error: the dtype named twice must be the same
@@ -189,17 +200,22 @@ const promises: Record<string, () => void> = {
     // @ts-expect-error: whole numbers
     matmul(ids, ids);
   },
-  "rmsNorm takes a matrix and a vector": () => {
-    const normed = rmsNorm(matrix, vector, 1e-5),
-      rounded = rmsNorm(matrix, vector, 1e-5, "bfloat16");
+  "norms keep the rank": () => {
+    const normed = rmsNorm(matrix, vector),
+      rounded = rmsNorm(matrix, vector, { dtype: "bfloat16" });
     same<typeof normed, Tensor<"float32", 2>>();
     same<typeof rounded, Tensor<"bfloat16", 2>>();
+    const [sum, ofSum] = addLayerNorm(cube, cube, vector, { bias: vector, dtype: "bfloat16" });
+    same<typeof sum, Tensor<"float32", 3>>();
+    same<typeof ofSum, Tensor<"bfloat16", 3>>();
+    // @ts-expect-error: the branch has another rank
+    addLayerNorm(cube, matrix, vector);
     // @ts-expect-error: the gain is a matrix
-    rmsNorm(matrix, matrix, 1e-5);
+    rmsNorm(matrix, matrix);
     // @ts-expect-error: x is bfloat16
-    rmsNorm(half, vector, 1e-5);
-    // @ts-expect-error: ε is missing
-    rmsNorm(matrix, vector);
+    rmsNorm(half, vector);
+    // @ts-expect-error: ε is an option
+    rmsNorm(matrix, vector, 1e-5);
   },
   "swiglu takes a matrix of floats": () => {
     const activated = swiglu(matrix), rounded = swiglu(matrix, "bfloat16");
@@ -231,6 +247,41 @@ const promises: Record<string, () => void> = {
     gatherRows(half, vector);
     // @ts-expect-error: the table has rank 3
     gatherRows(cube, ids);
+  },
+  "tensors of numbers have the rank of the lists": () => {
+    same<ReturnType<typeof tensor<3>>, Tensor<"float32", 0>>();
+    const x = tensor([[1, 2], [3, 4]]), y = tensor([1, 2], { dtype: "int32" });
+    same<typeof x, Tensor<"float32", 2>>();
+    same<typeof y, Tensor<"int32", 1>>();
+    const list: number[][][] = [], typed = tensor([new Float32Array(3)]), deep = tensor(list);
+    same<typeof typed, Tensor<"float32", 2>>();
+    same<typeof deep, Tensor<"float32", 3>>();
+    // @ts-expect-error: no numbers
+    tensor(["1"]);
+    // @ts-expect-error: no such dtype
+    tensor([1], { dtype: "float16" });
+  },
+  "new tensors have the rank of their shape": () => {
+    const a = zeros([2, 3]), b = full([4], 1, { dtype: "bfloat16" }), c = arange(3), d = eye(2);
+    same<typeof a, Tensor<"float32", 2>>();
+    same<typeof b, Tensor<"bfloat16", 1>>();
+    same<typeof c, Tensor<"float32", 1>>();
+    same<typeof d, Tensor<"float32", 2>>();
+    same<ReturnType<typeof zerosLike<"bfloat16", 2>>, Tensor<"bfloat16", 2>>();
+    const shape: number[] = [2, 3], e = ones(shape);
+    same<typeof e, Tensor<"float32", number>>();
+  },
+  "random tensors have the rank of their shape, masks and whole numbers their own dtype": () => {
+    const a = normal([2, 3], { dtype: "bfloat16" }), b = bernoulli([4], 0.5), c = randint([], 0, 9);
+    same<typeof a, Tensor<"bfloat16", 2>>();
+    same<typeof b, Tensor<"uint8", 1>>();
+    same<typeof c, Tensor<"int32", 0>>();
+    const dropped = dropout(half, 0.1);
+    same<typeof dropped, Tensor<"bfloat16", 2>>();
+    // @ts-expect-error: whole numbers cannot be normal
+    normal([2], { dtype: "int32" });
+    // @ts-expect-error: nor dropped
+    dropout(ids, 0.1);
   },
   "a scope returns what its body returns": () => {
     const kept = scope(() => ({ a: matrix, b: [half] }));

@@ -24,17 +24,19 @@ __device__ void gather_rows(T *__restrict__ to, const T *__restrict__ tables,
   }
 }
 
-// to [outer, count, inner] = from [outer, extent, inner] at `indices`, which has to's shape.
+// to [outer, count, inner] = from [outer, extent, inner] at `indices`, which has to's shape; with
+// `zero_beyond`, 0 where an index is beyond the axis.
 template <class T>
 __device__ void take_along(T *__restrict__ to, const T *__restrict__ from,
                            const int *__restrict__ indices, int outer, int extent, int count,
-                           int inner) {
+                           int inner, int zero_beyond) {
   long long slice = static_cast<long long>(count) * inner, size = outer * slice;
+  T otherwise = zero_beyond ? static_cast<T>(0) : nothing<T>();
   for (long long i = span_begin(size); i < span_end(size); i += span_step()) {
     int index = indices[i];
     bool there = index >= 0 && index < extent;
     long long at = (i / slice * extent + index) * inner + (inner == 1 ? 0 : i % inner);
-    to[i] = there ? from[at] : nothing<T>();
+    to[i] = there ? from[at] : otherwise;
   }
 }
 
@@ -45,8 +47,9 @@ __device__ void take_along(T *__restrict__ to, const T *__restrict__ from,
     gather_rows(to, tables, ids, outer, count, table_rows, width);                                 \
   }                                                                                                \
   extern "C" __global__ void take_along_##bytes(type *to, const type *from, const int *indices,    \
-                                                int outer, int extent, int count, int inner) {     \
-    take_along(to, from, indices, outer, extent, count, inner);                                    \
+                                                int outer, int extent, int count, int inner,       \
+                                                int zero_beyond) {                                      \
+    take_along(to, from, indices, outer, extent, count, inner, zero_beyond);                            \
   }
 
 GATHER(1, unsigned char)

@@ -52,12 +52,21 @@ __device__ __forceinline__ T warp_max(T value) {
 __device__ __forceinline__ void block_add(unsigned *counter, unsigned value) {
   atomicAdd(counter, value);
 }
+template <class T>
+__device__ __forceinline__ T *block_memory(T *shared) { return shared; }
 #else
 template <class T>
 __device__ __forceinline__ T warp_sum(T value) { return value; }
 template <class T>
 __device__ __forceinline__ T warp_max(T value) { return value; }
 __device__ __forceinline__ void block_add(unsigned *counter, unsigned value) { *counter += value; }
+// The address of memory shared by a block, to use in a loop. On the host that is memory of a thread, whose
+// address the compiler would otherwise call a function for, each time.
+template <class T>
+__device__ __forceinline__ T *block_memory(T *shared) {
+  asm("" : "+r"(shared));
+  return shared;
+}
 #endif
 
 // bfloat16 as its bits: the upper half of a float, rounded to nearest even.

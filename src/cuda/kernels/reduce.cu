@@ -46,6 +46,9 @@ struct Product {
   static __device__ __forceinline__ float take(float x, float) { return x; }
   static __device__ __forceinline__ float merge(float a, float b) { return a * b; }
 };
+struct ProductOfNonzero : Product {
+  static __device__ __forceinline__ float take(float x, float) { return x == 0 ? 1.0f : x; }
+};
 struct Max {
   static __device__ __forceinline__ float start() { return -infinity(); }
   static __device__ __forceinline__ float take(float x, float) { return x; }
@@ -174,6 +177,7 @@ REDUCTION(count, Count, float32, float, float)
 REDUCTION(count, Count, bfloat16, bfloat16, float)
 REDUCTION(count_absolute, CountAbsolute, float32, float, float)
 REDUCTION(prod, Product, float32, float, float)
+REDUCTION(prod_nonzero, ProductOfNonzero, float32, float, float)
 REDUCTION(max, Max, float32, float, float)
 REDUCTION(max, Max, bfloat16, bfloat16, float)
 REDUCTION(max_absolute, MaxAbsolute, float32, float, float)
@@ -181,3 +185,14 @@ REDUCTION(min, Min, float32, float, float)
 REDUCTION(min, Min, bfloat16, bfloat16, float)
 REDUCTION(any, Any, uint8, unsigned char, unsigned char)
 REDUCTION(all, All, uint8, unsigned char, unsigned char)
+
+// y = √y: of sums of squares.
+extern "C" __global__ void root_in_place(float *y, long long count) {
+  for (long long i = span_begin(count); i < span_end(count); i += span_step()) y[i] = sqrtf(y[i]);
+}
+
+// y = log y + x: of sums of exponentials beside their maxima.
+extern "C" __global__ void log_plus_in_place(float *__restrict__ y, const float *__restrict__ x,
+                                             long long count) {
+  for (long long i = span_begin(count); i < span_end(count); i += span_step()) y[i] = logf(y[i]) + x[i];
+}

@@ -1,4 +1,4 @@
-// Splits the fused query-key-value projection into heads and rotates queries and keys by position.
+// Rotary positions: of queries and keys as the fused projection is split into heads, and of any rows.
 #include "prelude.cuh"
 
 // qkv [T, (heads + 2·kv_heads)·d] -> q [kv_heads, T, group, d], k and v [kv_heads, T, d], where `group` =
@@ -45,3 +45,44 @@ extern "C" __global__ void split_heads_rotary_bfloat16(bfloat16 *q, bfloat16 *k,
                                                        int kv_heads, int d) {
   split_heads_rotary(q, k, v, qkv, cosine, sine, tokens, heads, kv_heads, d);
 }
+
+// y = x [rows, d] with pairs of its first 2·pairs features turned by the angles of its position, direction =
+// 1 forth or -1 back. Row r has position r / heads % tokens. Pairs are (i, i + pairs), or with `adjacent`
+// (2i, 2i + 1). cosine, sine [tokens, pairs].
+template <class T>
+__device__ void rotate(T *__restrict__ y, const T *__restrict__ x, const float *__restrict__ cosine,
+                       const float *__restrict__ sine, int rows, int tokens, int heads, int d,
+                       int pairs, int adjacent, float direction) {
+  for (int row = warp_id(); row < rows; row += warp_count()) {
+    const T *from = x + static_cast<long long>(row) * d;
+    T *to = y + static_cast<long long>(row) * d;
+    long long angles = static_cast<long long>(row / heads % tokens) * pairs;
+    const float *c = cosine + angles, *s = sine + angles;
+    if (adjacent) {
+      for (int i = lane(); i < pairs; i += WARP) {
+        float first = to_float(from[2 * i]), second = to_float(from[2 * i + 1]);
+        float turn = direction * s[i];
+        to[2 * i] = from_float<T>(first * c[i] - second * turn);
+        to[2 * i + 1] = from_float<T>(second * c[i] + first * turn);
+      }
+    } else {
+      for (int i = lane(); i < pairs; i += WARP) {
+        float first = to_float(from[i]), second = to_float(from[i + pairs]);
+        float turn = direction * s[i];
+        to[i] = from_float<T>(first * c[i] - second * turn);
+        to[i + pairs] = from_float<T>(second * c[i] + first * turn);
+      }
+    }
+    for (int i = 2 * pairs + lane(); i < d; i += WARP) to[i] = from[i];
+  }
+}
+
+#define ROTATE(dtype, T)                                                                           \
+  extern "C" __global__ void rotate_##dtype(T *y, const T *x, const float *cosine,                 \
+                                            const float *sine, int rows, int tokens, int heads,    \
+                                            int d, int pairs, int adjacent, float direction) {     \
+    rotate(y, x, cosine, sine, rows, tokens, heads, d, pairs, adjacent, direction);                \
+  }
+
+ROTATE(float32, float)
+ROTATE(bfloat16, bfloat16)

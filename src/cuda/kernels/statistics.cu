@@ -4,11 +4,15 @@
 // what lies there, and rounds of counting bits, 11 at a time, find the values in the lists. Where the
 // sample was wrong, or a list too short for all that are equal, the rounds count in the data itself.
 #include "prelude.cuh"
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 constexpr int BINS = 2048;  // of a round
 constexpr int SAMPLE_BITS = 13, SAMPLE_BINS = 1 << SAMPLE_BITS, SAMPLE_SHIFT = 31 - SAMPLE_BITS;
 constexpr int GROUPS = 64;  // of bins
-constexpr int UNIT = 64;    // neighbours in a row that are taken together
+constexpr int UNIT = 64;    // neighbours in a row that are sampled together
+constexpr int CHUNK = 256;  // values that the host scans at once
 
 // What is known so far; of two ranks in [0] and [1]: of the lower median and of the k-th largest |x|. All in
 // 32 bits; src/outliers/magnitudes.ts reads it.
@@ -85,7 +89,7 @@ extern "C" __global__ void magnitude_sample(unsigned *bins, const float *x, cons
                                             int rows, int columns, int every) {
   __shared__ unsigned block_bins[SAMPLE_BINS];
   clear_bins(block_bins, SAMPLE_BINS);
-  unsigned *local = block_bins;
+  unsigned *local = block_memory(block_bins);
   long long across = (columns + UNIT - 1) / UNIT, units = across * rows;
   for (long long group = warp_id(); group * every < units; group += warp_count()) {
     unsigned hash = static_cast<unsigned>(group) * 2654435769u >> 16;
@@ -132,6 +136,30 @@ extern "C" __global__ void magnitude_bounds(selection *result, unsigned *bins, l
   clear_bins(bins, SAMPLE_BINS);
 }
 
+// Copies those of `count` numbers, a multiple of 16, that lie in [low, low + width]; returns how many. `to` has
+// room for all: each is written, and overwritten by the next if it is not wanted, as a branch would often be
+// mispredicted.
+__device__ __forceinline__ unsigned keep_between(unsigned *to, const unsigned *from, int count,
+                                                 unsigned low, unsigned width) {
+  unsigned kept = 0;
+#ifdef __AVX512F__
+  __m512i lows = _mm512_set1_epi32(static_cast<int>(low));
+  __m512i widths = _mm512_set1_epi32(static_cast<int>(width));
+  for (int i = 0; i < count; i += 16) {
+    __m512i part = _mm512_loadu_si512(from + i);
+    __mmask16 wanted = _mm512_cmple_epu32_mask(_mm512_sub_epi32(part, lows), widths);
+    _mm512_storeu_si512(to + kept, _mm512_maskz_compress_epi32(wanted, part));
+    kept += static_cast<unsigned>(__builtin_popcount(wanted));
+  }
+#else
+  for (int i = 0; i < count; i++) {
+    to[kept] = from[i];
+    kept += from[i] - low <= width;
+  }
+#endif
+  return kept;
+}
+
 // Reads all of x: sums |x| a warp, in double, so that the sum of millions of values keeps its digits; counts
 // and lists what lies within the bounds, in no particular order. sums [warps], middle [middle_room]: bits of
 // |x| around the median; list [list_room][2]: index and bits of x of the largest.
@@ -144,7 +172,7 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
   double sum = 0;
   // On the host values wait here, so that not each of them goes to the shared counter.
   constexpr unsigned WAITING = 1024;
-  unsigned waiting[WARP == 1 ? WAITING + UNIT + 4 : 1], held = 0;
+  unsigned waiting[WARP == 1 ? WAITING + CHUNK : 1], held = 0;
   auto flush = [&] {
     unsigned slot = atomicAdd(&result->found[0], held);
     for (unsigned i = 0; i < held && slot + i < middle_room; i++) middle[slot + i] = waiting[i];
@@ -164,45 +192,32 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
     auto load = [&](int c) { return means ? from[c] * scale : from[c]; };
     int c = lane();
     if (WARP == 1) {
-      for (; c + UNIT <= columns; c += UNIT) {
-        union {
-          unsigned char flags[UNIT];
-          unsigned long long words[UNIT / 8];
-        };
-        float partial = 0;
-        unsigned smaller = 0, large = 0;
-        for (int j = 0; j < UNIT; j++) {
-          unsigned bits = magnitude(load(c + j));
-          partial += __uint_as_float(bits);
-          smaller += bits < low;
-          large |= bits >= top;
-          flags[j] = bits - low <= width;
+      while (columns - c >= 16) {
+        int count = columns - c < CHUNK ? (columns - c) & ~15 : CHUNK;
+        unsigned bits[CHUNK], smaller = 0, largest = 0;
+        for (int j = 0; j < count; j++) {
+          bits[j] = magnitude(load(c + j));
+          sum += static_cast<double>(__uint_as_float(bits[j]));
+          smaller += bits[j] < low;
+          largest = bits[j] > largest ? bits[j] : largest;
         }
-        sum += static_cast<double>(partial);
         below += smaller;
-        // The product moves the lowest bit of each of eight bytes into the highest byte.
-        unsigned long long flagged = 0;
-        for (int w = 0; w < UNIT / 8; w++) {
-          flagged |= (words[w] * 0x0102040810204080ull >> 56) << 8 * w;
-        }
-        // Some few of 64 are flagged: four are taken, there or not, as a branch for each is often wrong.
-        unsigned next = held + static_cast<unsigned>(__popcll(flagged));
-        for (int t = 0; t < 4 || flagged; t++, flagged &= flagged - 1) {
-          int j = (__ffsll(static_cast<long long>(flagged)) - 1) & (UNIT - 1);
-          waiting[held + t] = magnitude(load(c + j));
-        }
-        held = next;
-        if (large) {
-          for (int j = 0; j < UNIT; j++) list_large(first + c + j, load(c + j));
+        held += keep_between(waiting + held, bits, count, low, width);
+        if (largest >= top) {
+          for (int j = 0; j < count; j += 16) {
+            unsigned some = 0;
+            for (int t = 0; t < 16; t++) some |= bits[j + t] >= top;
+            for (int t = 0; t < 16 && some; t++) list_large(first + c + j + t, load(c + j + t));
+          }
         }
         if (held >= WAITING) flush();
+        c += count;
       }
     }
-    float partial = 0;
     for (; c < columns; c += WARP) {
       float value = load(c);
       unsigned bits = magnitude(value);
-      partial += absolute(value);
+      sum += static_cast<double>(__uint_as_float(bits));
       below += bits < low;
       if (bits - low <= width) {
         waiting[held++] = bits;
@@ -210,7 +225,6 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
       }
       list_large(first + c, value);
     }
-    sum += static_cast<double>(partial);
   }
   if (held) flush();
   sum = warp_sum(sum);
@@ -259,7 +273,7 @@ extern "C" __global__ void magnitude_refine(unsigned *bins, const selection *res
     unsigned unknown = result->unknown[which], shift = unknown > 11 ? unknown - 11 : 0;
     if (!unknown) continue;
     clear_bins(block_bins, BINS);
-    unsigned *local = block_bins;
+    unsigned *local = block_memory(block_bins);
     unsigned low = result->low[which], known = result->offset[which] >> unknown;
     unsigned mask = (1u << (unknown - shift)) - 1;
     auto visit = [&](unsigned bits) {

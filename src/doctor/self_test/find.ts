@@ -46,8 +46,9 @@ export const selfTests: SelfTest[] = (["rows", "columns"] as const).flatMap((by)
   (["float32", "bfloat16"] as const).map((dtype): SelfTest => ({
     kernels: [`find_${by}_${dtype}`],
     run: (device, random) => {
-      const inner = by === "rows" ? 1 : 67, shape = { outer: 33, reduced: 301, inner, parts: 3 };
-      const x = random.normals(33 * 301 * inner);
+      const [outer, inner] = by === "rows" ? [33, 1] : [2, 67];
+      const shape = { outer, reduced: 301, inner, parts: 3 };
+      const x = random.normals(outer * 301 * inner);
       return checkFind(device, dtype, x, shape, (line) => Math.max(...line), by);
     },
   }))

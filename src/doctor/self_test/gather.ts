@@ -18,9 +18,16 @@ export function indices(random: Random, length: number, extent: number): Int32Ar
   );
 }
 
-/** Bytes of the entry at `from`, or all bits set where `index` is beyond `extent`. */
-function entry(bytes: Uint8Array, from: number, width: number, index: number, extent: number) {
-  if (index < 0 || index >= extent) return new Uint8Array(width).fill(0xff);
+/** Bytes of the entry at `from`, or of `beyond` where `index` is beyond `extent`. */
+function entry(
+  bytes: Uint8Array,
+  from: number,
+  width: number,
+  index: number,
+  extent: number,
+  beyond = 0xff,
+) {
+  if (index < 0 || index >= extent) return new Uint8Array(width).fill(beyond);
   return bytes.subarray(from * width, (from + 1) * width);
 }
 
@@ -62,6 +69,7 @@ export function checkTaken(
   [outer, extent, count, inner]: Taken,
   unit: number,
   prefix = "",
+  zeroBeyond = false,
 ): number {
   const bytes = random.bytes(outer * extent * inner * unit);
   const at = indices(random, outer * count * inner, extent);
@@ -76,11 +84,12 @@ export function checkTaken(
     extent,
     count,
     inner,
+    Number(zeroBeyond),
   );
   const expected = new Uint8Array(at.length * unit);
   at.forEach((index, i) => {
     const place = (Math.floor(i / (count * inner)) * extent + index) * inner + i % inner;
-    expected.set(entry(bytes, place, unit, index, extent), i * unit);
+    expected.set(entry(bytes, place, unit, index, extent, zeroBeyond ? 0 : 0xff), i * unit);
   });
   assertAllSame(to.take(), expected, `${at.length} of [${outer}, ${extent}, ${inner}]`);
   return 0;

@@ -90,7 +90,9 @@ export function checkNorm(
   const result = normalize(device, x, gain, epsilon, kind, { branch, bias }, prefix);
   const tolerance = TOLERANCE.sum(columns);
   const allowed = kind.dtype === "float32" ? tolerance : thenBfloat16(tolerance);
-  const what = `${JSON.stringify(kind)} [${rows}, ${columns}]`;
+  const { norm, dtype, branch: summed, bias: shifted } = kind;
+  const extra = `${summed ? " of a sum" : ""}${shifted ? " with bias" : ""}`;
+  const what = `${norm}_norm [${rows}, ${columns}] as ${dtype}${extra}`;
   if (branch) assertAllSame(result.sums!, sum, `${what}: sums`);
   // The variance errs with the mean, by the size of what the mean was taken from.
   if (kind.norm === "rms") assertClose(result.scales, scales, tolerance, `${what}: scales`);

@@ -67,6 +67,12 @@ export const OPERATIONS: Record<string, Operation> = {
     tolerance: TOLERANCE.elementwise,
     merge: "prod",
   },
+  prod_nonzero: {
+    dtypes: ["float32"],
+    all: (x) => x.reduce((a, b) => a * (b || 1), 1),
+    tolerance: TOLERANCE.elementwise,
+    merge: "prod",
+  },
   max: { dtypes: ["float32", "bfloat16"], all: maximum, merge: "max" },
   max_absolute: { dtypes: ["float32"], all: (x) => maximum([0, ...x.map(Math.abs)]), merge: "max" },
   min: { dtypes: ["float32", "bfloat16"], all: (x) => -maximum(x.map((v) => -v)), merge: "min" },
@@ -176,27 +182,50 @@ export function inputs(
     return Array.from({ length: count }, () => random.uniform() < rare ? 1 + random.below(255) : 0);
   }
   const x = random.normals(count);
+  if (name === "prod_nonzero") return x.map((v) => random.uniform() < 0.1 ? 0 : 1 + v / 8);
   return name === "prod" ? x.map((v) => 1 + v / 8) : x;
 }
 
+/** Compares what is done to sums in place with its definition. */
+function checkInPlace(device: Device, random: Random, name: "root" | "log_plus"): number {
+  const count = 1031, sums = random.normals(count).map((v) => v * v), x = random.normals(count);
+  const y = given(device, "float32", sums), more = given(device, "float32", x);
+  const kernel = device.kernel(`${name}_in_place`);
+  if (name === "root") kernel.overElements(count, y.pointer, count);
+  else kernel.overElements(count, y.pointer, more.pointer, count);
+  const expected = Array.from(sums, (v, i) => name === "root" ? Math.sqrt(v) : Math.log(v) + x[i]!);
+  const sizes = Array.from(
+    sums,
+    (v, i) => name === "root" ? Math.sqrt(v) : Math.abs(Math.log(v)) + Math.abs(x[i]!),
+  );
+  return assertClose(y.take(), expected, TOLERANCE.elementwise(4), name, sizes);
+}
+
 /** Each kernel of reduce.cu. */
-export const selfTests: SelfTest[] = Object.entries(OPERATIONS).flatMap((
-  [name, { dtypes, merge }],
-) =>
-  dtypes.flatMap((dtype) =>
-    (["rows", "columns"] as const).map((by): SelfTest => {
-      const kernels = [
-        `${name}_${by}_${dtype}`,
-        `${merge}_${by}_${dtype === "uint8" ? dtype : "float32"}`,
-      ];
-      return {
-        kernels: [...new Set(kernels)],
-        run: (device, random) => {
-          const shape = { outer: 33, reduced: 301, inner: by === "rows" ? 1 : 67, parts: 3 };
-          const x = inputs(name, dtype, random, 33 * 301 * shape.inner);
-          return checkReduction(device, name, dtype, x, shape, random, by);
-        },
-      };
-    })
-  )
-);
+export const selfTests: SelfTest[] = [
+  ...(["root", "log_plus"] as const).map((name): SelfTest => ({
+    kernels: [`${name}_in_place`],
+    run: (device, random) => checkInPlace(device, random, name),
+  })),
+  ...Object.entries(OPERATIONS).flatMap((
+    [name, { dtypes, merge }],
+  ) =>
+    dtypes.flatMap((dtype) =>
+      (["rows", "columns"] as const).map((by): SelfTest => {
+        const kernels = [
+          `${name}_${by}_${dtype}`,
+          `${merge}_${by}_${dtype === "uint8" ? dtype : "float32"}`,
+        ];
+        return {
+          kernels: [...new Set(kernels)],
+          run: (device, random) => {
+            const [outer, inner] = by === "rows" ? [33, 1] : [2, 67];
+            const shape = { outer, reduced: 301, inner, parts: 3 };
+            const x = inputs(name, dtype, random, outer * 301 * inner);
+            return checkReduction(device, name, dtype, x, shape, random, by);
+          },
+        };
+      })
+    )
+  ),
+];

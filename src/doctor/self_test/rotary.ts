@@ -72,8 +72,82 @@ export function checkHeads(
   return error;
 }
 
+/** Rows as they lie: tokens, heads of each, features, and how many pairs of these turn. */
+export type Turned = readonly [
+  batch: number,
+  tokens: number,
+  heads: number,
+  d: number,
+  pairs: number,
+];
+
+/** Compares rows turned by random angles, forth or back, with the definition. */
+export function checkRotate(
+  device: Device,
+  random: Random,
+  [batch, tokens, heads, d, pairs]: Turned,
+  { dtype, adjacent, direction }: {
+    dtype: "float32" | "bfloat16";
+    adjacent: boolean;
+    direction: number;
+  },
+  prefix = "",
+): number {
+  const rows = batch * tokens * heads, bits = numbersToBfloat16(random.normals(rows * d));
+  const values = dtype === "float32" ? random.normals(rows * d) : bfloat16ToNumbers(bits);
+  const x = given(device, dtype, dtype === "float32" ? values : bits);
+  const angles = random.normals(tokens * pairs, 3);
+  const cosines = angles.map(Math.cos), sines = angles.map(Math.sin);
+  const cosine = given(device, "float32", cosines), sine = given(device, "float32", sines);
+  const y = wanted(device, dtype, rows * d);
+  device.kernel(`${prefix}rotate_${dtype}`).overRows(
+    rows,
+    y.pointer,
+    x.pointer,
+    cosine.pointer,
+    sine.pointer,
+    rows,
+    tokens,
+    heads,
+    d,
+    pairs,
+    Number(adjacent),
+    direction,
+  );
+  const expected = Float64Array.from(values), sizes = expected.map(Math.abs);
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < pairs; i++) {
+      const at = Math.floor(row / heads) % tokens * pairs + i;
+      const [a, b] = (adjacent ? [2 * i, 2 * i + 1] : [i, i + pairs]).map((c) => row * d + c);
+      const cos = cosines[at], sin = direction * sines[at];
+      expected[a] = values[a] * cos - values[b] * sin;
+      expected[b] = values[b] * cos + values[a] * sin;
+      sizes[a] = sizes[b] = Math.abs(values[a]) + Math.abs(values[b]);
+    }
+  }
+  const tolerance = TOLERANCE.elementwise(3),
+    what = `rows of [${batch}, ${tokens}, ${heads}, ${d}]`;
+  const taken = y.take();
+  return dtype === "float32"
+    ? assertClose(taken, expected, tolerance, what, sizes)
+    : assertClose(bfloat16ToNumbers(taken), expected, thenBfloat16(tolerance), what, sizes);
+}
+
 /** Each kernel of rotary.cu. */
-export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).map((dtype) => ({
-  kernels: [`split_heads_rotary_${dtype}`],
-  run: (device, random) => checkHeads(device, random, [33, 9, 3, 64], dtype),
-}));
+export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).flatMap(
+  (dtype): SelfTest[] => [
+    {
+      kernels: [`split_heads_rotary_${dtype}`],
+      run: (device, random) => checkHeads(device, random, [33, 9, 3, 64], dtype),
+    },
+    {
+      kernels: [`rotate_${dtype}`],
+      run: (device, random) =>
+        Math.max(
+          ...[false, true].map((adjacent) =>
+            checkRotate(device, random, [2, 33, 3, 65, 31], { dtype, adjacent, direction: -1 })
+          ),
+        ),
+    },
+  ],
+);

@@ -123,7 +123,6 @@ inline float __uint_as_float(unsigned bits) {
 }
 
 inline int __ffsll(long long value) { return __builtin_ffsll(value); }
-inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }
 
 namespace outlierscope {
 

@@ -379,7 +379,7 @@ export class LlamaModel implements Disposable {
       probes.emit(tap, exact as Tensor<"float32">, layer, sequence);
     };
     {
-      using normed = rmsNorm(h, weights.attentionNorm, config.normEpsilon, dtype); // T H
+      using normed = rmsNorm(h, weights.attentionNorm, { epsilon: config.normEpsilon, dtype }); // T H
       using qkv = linear(normed, weights.qkv, { dtype }); // T (n+2kv)d
       const heads = splitHeadsRotary(qkv, rotary, config.heads, config.keyValueHeads);
       using q = heads.q; // kv T g d
@@ -399,7 +399,7 @@ export class LlamaModel implements Disposable {
       if (cumulative) emit("attn.cumulative", cumulative);
       addLinear(h, attention, weights.output);
     }
-    using normed = rmsNorm(h, weights.mlpNorm, config.normEpsilon, dtype); // T H
+    using normed = rmsNorm(h, weights.mlpNorm, { epsilon: config.normEpsilon, dtype }); // T H
     using gateUp = linear(normed, weights.gateUp, { dtype }); // T 2I
     emit("mlp.gate_up", gateUp);
     // Probes get it before it is rounded.
@@ -420,7 +420,7 @@ export class LlamaModel implements Disposable {
     const { device, file, config } = this;
     using gain = loadTensor(device, file, "output_norm.weight");
     using flatGain = gain.reshape([config.hiddenSize]);
-    using normed = rmsNorm(hidden, flatGain, config.normEpsilon);
+    using normed = rmsNorm(hidden, flatGain, { epsilon: config.normEpsilon });
     const tied = !file.tensors.has("output.weight");
     using weight = loadTensor(device, file, tied ? "token_embd.weight" : "output.weight");
     return linear(normed, weight);

@@ -4,6 +4,7 @@
 import type { ActivationAnalysis, Analysis, AnalyzedSequence } from "../analysis.ts";
 import {
   categoryAxis,
+  colorAt,
   colorBar,
   colorRange,
   COLORS,
@@ -14,8 +15,8 @@ import {
   legend,
   line,
   position,
+  round,
   valueAxis,
-  visualMap,
   WIDTH,
 } from "./chart.ts";
 import { heatMap, tokenLabels } from "./heat_map.ts";
@@ -181,6 +182,14 @@ function featuresFigure(analysis: Analysis, place: Place): Figure {
   const largest = layers.length > 50 ? 11 : 18, smallest = layers.length > 50 ? 3 : 5;
   const height = (feature: number) =>
     top + plotHeight * (1 - feature / Math.max(1, place.features));
+  const left = 78, layerWidth = (WIDTH - left - right) / layers.length;
+  const dots = points.map(({ row, feature, ratio }) => {
+    const place = range === null ? 0 : position(ratio, range);
+    const radius = (smallest + (largest - smallest) * place) / 2;
+    const [x, y] = [left + (row + 0.5) * layerWidth, height(feature)];
+    return `<circle cx="${round(x)}" cy="${round(y)}" r="${round(radius)}" ` +
+      `fill="${colorAt(place)}" stroke="#555555" stroke-width="0.6" opacity="0.8"></circle>\n`;
+  });
   return draw({
     name: `${place.name}_features`,
     title: `${place.title}: largest features by layer`,
@@ -193,30 +202,17 @@ function featuresFigure(analysis: Analysis, place: Place): Figure {
       `${place.symbol}, on a logarithmic scale; the strongest features are named at the right. Dark ` +
       `dots in a row are a feature that carries outliers through many layers.`,
     height: top + plotHeight + 58,
+    overlay: dots.join(""),
     option: range === null ? null : {
-      grid: grid({ top, right }),
+      grid: grid({ top, right, left }),
       xAxis: categoryAxis("Layer", layers.map(({ layer }) => layer)),
       yAxis: { ...valueAxis("Feature index", "value"), min: 0, max: Math.max(1, place.features) },
-      visualMap: visualMap(2),
       graphic: [
         ...colorBar(range, top, plotHeight, "max / mean"),
         ...strongest(points, (a, b) => Math.abs(height(a) - height(b)) > 14).map((feature) =>
           label(`◂ ${feature}`, WIDTH - right + 4, height(feature))
         ),
       ],
-      series: [{
-        type: "scatter",
-        silent: true,
-        clip: false,
-        itemStyle: { borderColor: "#555555", borderWidth: 0.6 },
-        data: points.map(({ row, feature, ratio }) => {
-          const place = position(ratio, range);
-          return {
-            value: [row, feature, place],
-            symbolSize: smallest + (largest - smallest) * place,
-          };
-        }),
-      }],
     },
   });
 }

@@ -29,6 +29,8 @@ export interface Drawing extends Omit<Figure, "svg"> {
   nothing?: string;
   /** Axes and series. */
   option: EChartsOption | null;
+  /** SVG to draw over them: ECharts takes a tenth of a millisecond and more for each of many shapes. */
+  overlay?: string;
 }
 
 /** Width of every figure in pixels. */
@@ -79,7 +81,8 @@ export function draw(drawing: Drawing): Figure {
       },
       ...option,
     });
-    return { name, title, caption, svg: settle(chart.renderToSVGString(), name) };
+    const svg = settle(chart.renderToSVGString(), name);
+    return { name, title, caption, svg: svg.replace(/<\/svg>$/, `${drawing.overlay ?? ""}</svg>`) };
   } finally {
     chart.dispose();
   }
@@ -203,16 +206,20 @@ export function position(value: number, { low, high, log }: ColorRange): number 
   return Math.min(1, Math.max(0, (scale(value) - scale(low)) / (scale(high) - scale(low))));
 }
 
-/** Maps a series' last dimension, a {@linkcode position}, to {@linkcode SCALE}. */
-export function visualMap(dimension: number) {
-  return {
-    type: "continuous" as const,
-    show: false,
-    min: 0,
-    max: 1,
-    dimension,
-    inRange: { color: SCALE },
-  };
+/** The colour of a {@linkcode position}, as SVG writes it. */
+export function colorAt(position: number): string {
+  const place = position * (SCALE.length - 1),
+    below = Math.min(Math.floor(place), SCALE.length - 2);
+  const channels = [1, 3, 5].map((at) => {
+    const [from, to] = [below, below + 1].map((i) => parseInt(SCALE[i]!.slice(at, at + 2), 16));
+    return Math.round(from! + (to! - from!) * (place - below));
+  });
+  return `rgb(${channels})`;
+}
+
+/** A coordinate to a tenth of a pixel. */
+export function round(coordinate: number): number {
+  return Math.round(10 * coordinate) / 10;
 }
 
 /** The key to the colours, right of the plot. */

@@ -3,13 +3,15 @@
 
 import {
   categoryAxis,
+  colorAt,
   colorBar,
+  type ColorRange,
   colorRange,
   draw,
   type Figure,
   grid,
   position,
-  visualMap,
+  round,
   WIDTH,
 } from "./chart.ts";
 import { formatNumber, visibleText } from "./text.ts";
@@ -55,14 +57,10 @@ export function heatMap(map: HeatMap): Figure {
     columns.some((label) => !/^\d+$/.test(label));
   const labelRoom = upright ? longest : 16;
   const bottom = Math.round(labelRoom + 44);
-  const data = range === null
-    ? []
-    : rows.flatMap((row, i) =>
-      row.flatMap((value, j) => Number.isFinite(value) ? [[j, i, position(value, range)]] : [])
-    );
   const across = categoryAxis(map.columnName, columns);
   return draw({
     ...map,
+    overlay: range === null ? "" : cells(rows, range, plotHeight),
     height: TOP + plotHeight + bottom,
     option: range === null ? null : {
       grid: grid({ left: LEFT, right: RIGHT, top: TOP, bottom }),
@@ -80,11 +78,25 @@ export function heatMap(map: HeatMap): Figure {
         nameGap: 44,
         axisLabel: { ...across.axisLabel, ...(cell >= 12 ? { interval: 0 } : {}) },
       },
-      visualMap: visualMap(2),
       graphic: colorBar(range, TOP, plotHeight, map.valueName, map.formatter ?? formatNumber),
-      series: [{ type: "heatmap", data, silent: true, itemStyle: { borderWidth: 0 } }],
     },
   });
+}
+
+function cells(rows: number[][], range: ColorRange, plotHeight: number): string {
+  const columns = Math.max(...rows.map((row) => row.length));
+  const width = (WIDTH - LEFT - RIGHT) / columns, height = plotHeight / rows.length;
+  // Cells overlap by half a pixel, so that nothing shines through between them.
+  const w = round(width + 0.5), h = round(height + 0.5);
+  return rows.flatMap((row, i) =>
+    row.map((value, j) => {
+      if (!Number.isFinite(value)) return "";
+      const x = round(LEFT + j * width - 0.25),
+        y = round(TOP + plotHeight - (i + 1) * height - 0.25);
+      const fill = colorAt(position(value, range));
+      return `<path d="M${x} ${y}l${w} 0l0 ${h}l-${w} 0Z" fill="${fill}"></path>\n`;
+    })
+  ).join("");
 }
 
 /** Axis labels of a sequence's first tokens: position and visible text. */

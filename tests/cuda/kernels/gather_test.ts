@@ -36,6 +36,7 @@ for (const unit of [1, 2, 4, 8]) {
       }
     }
     checkTaken(device, random, [3000, 9, 1, 1], unit);
+    checkTaken(device, random, [3, 9, 20, 7], unit, "", true);
     for (const empty of [[0, 5, 3, 2], [2, 5, 0, 2], [2, 0, 3, 2], [2, 5, 3, 0]] as const) {
       checkTaken(device, random, empty, unit);
     }
@@ -71,7 +72,7 @@ faultsAreFound([
   {
     name: "an index beyond the axis names its first entry",
     file: "gather.cu",
-    from: "there ? from[at] : nothing<T>()",
+    from: "there ? from[at] : otherwise",
     to: "from[there ? at : 0]",
     check: elements,
   },

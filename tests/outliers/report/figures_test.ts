@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import type { Analysis } from "../../../src/outliers/analysis.ts";
+import { colorAt, SCALE } from "../../../src/outliers/report/chart.ts";
 import { type Figure, renderFigures } from "../../../src/outliers/report/figures.ts";
 import { visibleText } from "../../../src/outliers/report/text.ts";
 import { sampleAnalysis, type SampleOptions } from "./sample_analysis.ts";
@@ -164,6 +165,31 @@ Deno.test("renderFigures() draws one cell a layer and token, or layer and head",
   assertEquals(cells(figure(figures, "hidden_state_tokens").svg), 7 * 9);
   assertEquals(cells(figure(figures, "attention_tokens").svg), 7 * 9);
   assertEquals(cells(figure(figures, "attention_heads").svg), 7 * 5);
+});
+
+Deno.test("renderFigures() colours by the scale, and places cells and dots in the plot", () => {
+  for (let i = 0; i < SCALE.length; i++) {
+    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(SCALE[i].slice(at, at + 2), 16));
+    assertEquals(colorAt(i / (SCALE.length - 1)), `rgb(${red},${green},${blue})`);
+  }
+  assertEquals(colorAt(0.5 / (SCALE.length - 1)), "rgb(234,245,197)"); // between the first two
+  const figures = renderFigures(sampleAnalysis({ layers: 7, heads: 5 }));
+  const { svg } = figure(figures, "attention_heads");
+  // Layers from the bottom, heads from the left, over each other by half a pixel: 5 × 138 by 7 × 26.
+  const corners = [...svg.matchAll(/<path d="M([\d.]+) ([\d.]+)l138.5 0l0 26.5l-138.5 0Z"/g)];
+  assertEquals(corners.length, 7 * 5);
+  assertEquals(corners[0].slice(1).map(Number), [77.8, 247.8]);
+  assertEquals(corners[34].slice(1).map(Number), [629.8, 91.8]);
+  const dots = figure(figures, "hidden_state_features").svg.matchAll(
+    /<circle cx="([\d.]+)" cy="([\d.]+)"/g,
+  );
+  const places = [...dots].map(([, x, y]) => [Number(x), Number(y)]);
+  assert(places.length >= 7);
+  for (const [x, y] of places) {
+    // In the middle of one of seven layers.
+    const layer = (x - 78) / ((900 - 78 - 176) / 7);
+    assert(Math.abs(layer % 1 - 0.5) < 1e-3 && layer < 7 && y >= 92 && y <= 432, `${x} ${y}`);
+  }
 });
 
 Deno.test("renderFigures() names the features that stand out, and only those", () => {

@@ -1,0 +1,100 @@
+// Which axes an operation goes over, and the ranks and shapes that it leaves.
+
+import { contiguous } from "./contiguous.ts";
+import type { DType } from "./dtype.ts";
+import type { Minus, Minus1 } from "./rank.ts";
+import { type Collapsed, runsOf } from "./reduce.ts";
+import type { Tensor } from "./tensor.ts";
+import { resolveAxis } from "./views.ts";
+
+/** One axis, or several; negative ones count from the end. */
+export type Axes = number | readonly number[];
+
+/** Options of a reduction. */
+export interface ReduceOptions<K extends boolean = boolean> {
+  /** Leaves the reduced axes in the result, with extent 1, so that it can be broadcast to the input. @default {false} */
+  keepDims?: K;
+}
+
+/** The rank that is left of R: without axes 0, of one axis one less, of a list as many less; R with `keepDims`. */
+export type ReducedRank<R extends number, A extends Axes | undefined, K extends boolean> = K extends
+  true ? R
+  : A extends number ? Minus1[R]
+  : A extends readonly number[] ? Minus[R][A["length"]]
+  : 0;
+
+/** A reduction of a shape over axes. */
+export interface Reduction {
+  /** The shape that is reduced. */
+  from: readonly number[];
+  /** Whether an axis is reduced. */
+  isReduced: (axis: number) => boolean;
+  /** The shape with 1 for the reduced axes. */
+  kept: readonly number[];
+  /** The shape of the result. */
+  shape: readonly number[];
+  /** Number of elements that become one. */
+  count: number;
+}
+
+/** Resolves what a reduction was called with. */
+export function reductionOf(
+  operation: string,
+  { shape: from }: { shape: readonly number[] },
+  axes: Axes | undefined,
+  { keepDims = false }: ReduceOptions,
+): Reduction {
+  const list = axes === undefined ? [...from.keys()] : [axes].flat();
+  const reduced = new Set(list.map((axis) => resolveAxis(operation, from, axis)));
+  if (reduced.size < list.length) {
+    throw new RangeError(
+      `Cannot compute ${operation} of [${from}] over axes ${list}: one is named twice`,
+    );
+  }
+  const isReduced = (axis: number) => reduced.has(axis);
+  const kept = from.map((extent, axis) => isReduced(axis) ? 1 : extent);
+  return {
+    from,
+    isReduced,
+    kept,
+    shape: keepDims ? kept : from.filter((_, axis) => !isReduced(axis)),
+    count: from.reduce((count, extent, axis) => isReduced(axis) ? count * extent : count, 1),
+  };
+}
+
+/** A tensor as lines along the axes that are reduced. */
+export interface Lines<D extends DType> {
+  /** The elements as [outer, reduced, inner], contiguous. */
+  dense: Tensor<D>;
+  /** Its extents. */
+  extents: Collapsed;
+  /** Takes a tensor of as many elements in the order of `dense` to the shape of the input. */
+  restore: <E extends DType>(flat: Tensor<E>) => Tensor<E>;
+}
+
+/** The lines of `x`: its own elements if the reduced axes lie side by side, else a copy in which they come last. */
+export function linesOf<D extends DType>(
+  x: Tensor<D>,
+  { from, isReduced, count }: Reduction,
+): Lines<D> {
+  const runs = runsOf(from, isReduced);
+  if (runs.filter(({ reduced }) => reduced).length <= 1) {
+    const at = runs.findIndex(({ reduced }) => reduced), last = at < 0 ? runs.length : at;
+    const product = (part: typeof runs) =>
+      part.reduce((product, { extent }) => product * extent, 1);
+    const extents = {
+      outer: product(runs.slice(0, last)),
+      reduced: count,
+      inner: product(runs.slice(last + 1)),
+    };
+    return { dense: contiguous(x), extents, restore: (flat) => flat.reshape(from) };
+  }
+  const axes = [...from.keys()];
+  const order = [...axes.filter((axis) => !isReduced(axis)), ...axes.filter(isReduced)];
+  const shape = order.map((axis) => from[axis]!), back = axes.map((axis) => order.indexOf(axis));
+  return {
+    dense: contiguous(x.permute(order)),
+    extents: { outer: count === 0 ? 0 : x.size / count, reduced: count, inner: 1 },
+    restore: (flat) => flat.reshape(shape).permute(back),
+  };
+}
