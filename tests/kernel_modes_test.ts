@@ -11,10 +11,14 @@ const OPERATIONS = [
   "activation",
   "cast",
   "gather",
+  "join",
   "linear",
+  "masks",
+  "matmul",
   "norm",
   "random",
   "reduce",
+  "rotary",
   "sum_to",
   "sums",
   "extrema",
@@ -22,6 +26,7 @@ const OPERATIONS = [
   "softmax",
   "cross_entropy",
   "losses",
+  "order",
 ].map((name) => `tests/tensor/${name}_test.ts`);
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [
