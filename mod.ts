@@ -100,6 +100,15 @@ export {
   type VarianceOptions,
   type VectorNormOptions,
 } from "./src/tensor/moments.ts";
+export {
+  median,
+  quantile,
+  sort,
+  type Sorted,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./src/tensor/order.ts";
 export { logSoftmax, softmax, type SoftmaxOptions } from "./src/tensor/softmax.ts";
 export {
   crossEntropy,

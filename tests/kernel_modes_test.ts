@@ -26,6 +26,7 @@ const OPERATIONS = [
   "softmax",
   "cross_entropy",
   "losses",
+  "order",
 ].map((name) => `tests/tensor/${name}_test.ts`);
 const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [

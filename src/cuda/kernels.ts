@@ -18,6 +18,7 @@ import rotary from "./kernels/rotary.cu" with { type: "text" };
 import scan from "./kernels/scan.cu" with { type: "text" };
 import scatter from "./kernels/scatter.cu" with { type: "text" };
 import softmax from "./kernels/softmax.cu" with { type: "text" };
+import sort from "./kernels/sort.cu" with { type: "text" };
 import spread from "./kernels/spread.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
@@ -41,6 +42,7 @@ const texts = {
   "scan.cu": scan,
   "scatter.cu": scatter,
   "softmax.cu": softmax,
+  "sort.cu": sort,
   "spread.cu": spread,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,

@@ -23,6 +23,7 @@ import { selfTests as scatter } from "./self_test/scatter.ts";
 import type { SelfTest } from "./self_test/self_test.ts";
 import { selfTests as scan } from "./self_test/scan.ts";
 import { selfTests as softmax } from "./self_test/softmax.ts";
+import { selfTests as sort } from "./self_test/sort.ts";
 import { selfTests as spread } from "./self_test/spread.ts";
 import { selfTests as statistics } from "./self_test/statistics.ts";
 import { selfTests as swapAxes } from "./self_test/swap_axes.ts";
@@ -47,6 +48,7 @@ export const selfTests: SelfTest[] = [
   ...scan,
   ...scatter,
   ...softmax,
+  ...sort,
   ...spread,
   ...statistics,
   ...swapAxes,
