@@ -109,6 +109,19 @@ const promises: Record<string, () => void> = {
     // @ts-expect-error: targets are whole numbers
     crossEntropy(matrix, vector);
   },
+  "methods": () => {
+    is<Tensor<"float32", 2>>()(vector.add(matrix));
+    is<Tensor<"bfloat16", 2>>()(half.mul(2).sub(half).div(half));
+    is<Tensor<"float32", 3>>()(cube.matmul(matrix));
+    is<Tensor<"float32", 2>>()(cube.sum(0));
+    is<Tensor<"float32", 3>>()(cube.mean([0, 1], { keepDims: true }));
+    is<Tensor<"float32", 0>>()(cube.sum());
+    is<Tensor<"float32">>()(any.add(vector));
+    // @ts-expect-error: dtypes differ
+    matrix.add(half);
+    // @ts-expect-error: dtypes differ
+    matrix.matmul(half);
+  },
   "indexing and joining": () => {
     is<Tensor<"float32", 2>>()(embedding(ids, matrix));
     is<Tensor<"float32", 3>>()(embedding(table, matrix));
