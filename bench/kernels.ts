@@ -176,7 +176,8 @@ const cases: Case[] = [
     shape: `[${rows / 8}, 2 · ${I}]`,
     bytes: rows / 8 * I * 3 * size,
     aim: ROWS,
-    run: () => device.kernel(`gated_swiglu_${dtype}_to_${dtype}`).overRows(rows / 8, y, x, rows / 8, I),
+    run: () =>
+      device.kernel(`gated_swiglu_${dtype}_to_${dtype}`).overRows(rows / 8, y, x, rows / 8, I),
   })),
   ...TYPES.map(([dtype, size]): Case => ({
     name: `rms_norm_${dtype}`,
