@@ -47,15 +47,18 @@ export function checkBias(
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
-/** What the gate of a gated activation goes through. */
-export const GATES: Record<string, { value: (x: number) => number; slope: (x: number) => number }> =
-  {
-    swiglu: ACTIVATIONS.silu!,
-    geglu: ACTIVATIONS.gelu!,
-    geglu_tanh: ACTIVATIONS.gelu_tanh!,
-    reglu: ACTIVATIONS.relu!,
-    glu: { value: sigmoid, slope: (x) => sigmoid(x) * sigmoid(-x) },
-  };
+/** What the gate of a gated activation goes through, its derivative, and what its error is relative to. */
+export const GATES: Record<string, Record<"value" | "slope" | "size", (x: number) => number>> = {
+  swiglu: ACTIVATIONS.silu!,
+  geglu: ACTIVATIONS.gelu!,
+  geglu_tanh: ACTIVATIONS.gelu_tanh!,
+  reglu: ACTIVATIONS.relu!,
+  glu: {
+    value: sigmoid,
+    slope: (x) => sigmoid(x) * sigmoid(-x),
+    size: (x) => sigmoid(x) * (1 + Math.abs(x)),
+  },
+};
 
 /** The pairs of types that there are kernels for. */
 export const PAIRS: (readonly [from: Float, to: Float])[] = [
@@ -80,7 +83,7 @@ export function checkGated(
   rows: number,
   prefix = "",
 ): number {
-  const { value, slope } = GATES[name]!, count = halves.length / 2, columns = count / rows;
+  const { value, slope, size } = GATES[name]!, count = halves.length / 2, columns = count / rows;
   const x = input(device, from, halves), g = input(device, to, gradients);
   const y = output(device, to, count), dx = output(device, from, 2 * count);
   device.kernel(`${prefix}gated_${name}_${from}_to_${to}`)
@@ -93,13 +96,13 @@ export function checkGated(
     const first = Math.floor(i / columns) * 2 * columns + i % columns, second = first + columns;
     const [gate, up] = name === "glu" ? [second, first] : [first, second];
     const z = x.numbers[gate]!, u = x.numbers[up]!, dy = g.numbers[i]!;
-    const gated = value(z), share = Math.abs(z) + (name === "glu" ? 1 : 0);
+    const gated = value(z);
     expected[i] = gated * u;
-    sizes[i] = Math.abs(u) * Math.min(share, Math.abs(gated) * (1 + Math.abs(z)) + 1e-6);
+    sizes[i] = Math.abs(u) * size(z);
     dxs[gate] = dy * u * slope(z);
     dxs[up] = dy * gated;
     dxSizes[gate] = Math.abs(dy * u) * (1 + Math.abs(z));
-    dxSizes[up] = Math.abs(dy) * share;
+    dxSizes[up] = Math.abs(dy) * size(z);
   }
   const what = `${name} from ${from} to ${to} [${rows}, ${columns}]`;
   return Math.max(
