@@ -13,23 +13,42 @@ __device__ __forceinline__ float scan_lanes(float value) {
   return value;
 }
 
-// Rows, a warp each: inner = 1.
+// One step of a row, whose sum so far is `sum`.
+__device__ __forceinline__ void scan_step(float *to, const float *from, double *sum, int first, int count,
+                                          int reverse) {
+  int j = first + lane(), at = reverse ? count - 1 - j : j;
+  float value = j < count ? from[at] : 0.0f;
+  double partial = *sum + static_cast<double>(scan_lanes(value));
+  if (j < count) to[at] = static_cast<float>(partial);
+#if !defined(OUTLIERSCOPE_WARP) || OUTLIERSCOPE_WARP > 1
+  *sum = __shfl_sync(0xffffffffu, partial, WARP - 1);
+#else
+  *sum = partial;
+#endif
+}
+
+// Rows: inner = 1. A warp takes one; on the host several in turn, as each sum waits for the one before.
 extern "C" __global__ void scan_rows(float *__restrict__ y, const float *__restrict__ x, int rows,
                                      int count, int reverse) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  constexpr int EACH = WARP == 1 ? 4 : 1;
+  for (int row = warp_id() * EACH; row < rows; row += warp_count() * EACH) {
     const float *from = x + static_cast<long long>(row) * count;
     float *to = y + static_cast<long long>(row) * count;
-    double sum = 0;
-    for (int first = 0; first < count; first += WARP) {
-      int j = first + lane(), at = reverse ? count - 1 - j : j;
-      float value = j < count ? from[at] : 0.0f;
-      double partial = sum + static_cast<double>(scan_lanes(value));
-      if (j < count) to[at] = static_cast<float>(partial);
-#if !defined(OUTLIERSCOPE_WARP) || OUTLIERSCOPE_WARP > 1
-      sum = __shfl_sync(0xffffffffu, partial, WARP - 1);
-#else
-      sum = partial;
-#endif
+    if (row + EACH <= rows) {
+      double sum[EACH] = {};
+      for (int first = 0; first < count; first += WARP) {
+        for (int t = 0; t < EACH; t++) {
+          long long offset = static_cast<long long>(t) * count;
+          scan_step(to + offset, from + offset, &sum[t], first, count, reverse);
+        }
+      }
+    } else {
+      for (int t = 0; row + t < rows; t++, from += count, to += count) {
+        double sum = 0;
+        for (int first = 0; first < count; first += WARP) {
+          scan_step(to, from, &sum, first, count, reverse);
+        }
+      }
     }
   }
 }

@@ -3,8 +3,13 @@
 // that can be among them are sorted. NaN is larger than any number, and -0 equals 0, as in PyTorch.
 #include "prelude.cuh"
 
-// Bits of a digit, and the counters that each lane has: few where 32 lanes must add them up.
-constexpr int DIGIT = WARP == 1 ? 11 : 4, BINS = 1 << DIGIT;
+// The most counters that a lane has: few where 32 lanes must add them up.
+constexpr int MOST_BITS = WARP == 1 ? 11 : 4;
+
+// Bits of a digit: fewer for short rows, which the counters would cost more than another pass.
+__device__ __forceinline__ int digit_bits(int count) {
+  return WARP > 1 ? MOST_BITS : count < 8192 ? 8 : MOST_BITS;
+}
 
 struct entry {
   unsigned key;
@@ -91,17 +96,18 @@ __device__ void sort_rows(T *__restrict__ values, int *__restrict__ indices, con
 
     begin = part_begin(count, lane());
     end = part_begin(count, lane() + 1);
-    for (int shift = 0; shift < 32; shift += DIGIT) {
-      int places[BINS];
-      for (int d = 0; d < BINS; d++) places[d] = 0;
-      for (int j = begin; j < end; j++) places[source[j].key >> shift & (BINS - 1)]++;
+    int digit = digit_bits(count), bins = 1 << digit;
+    for (int shift = 0; shift < 32; shift += digit) {
+      int places[1 << MOST_BITS];
+      for (int d = 0; d < bins; d++) places[d] = 0;
+      for (int j = begin; j < end; j++) places[source[j].key >> shift & (bins - 1)]++;
       int base = 0;
-      for (int d = 0; d < BINS; d++) {
+      for (int d = 0; d < bins; d++) {
         int total, before = sum_before(places[d], &total);
         places[d] = base + before;
         base += total;
       }
-      for (int j = begin; j < end; j++) target[places[source[j].key >> shift & (BINS - 1)]++] = source[j];
+      for (int j = begin; j < end; j++) target[places[source[j].key >> shift & (bins - 1)]++] = source[j];
       entry *swapped = source;
       source = target;
       target = swapped;
