@@ -15,7 +15,7 @@ import {
   Tensor,
   uniform,
 } from "../../mod.ts";
-import { addInPlace, add, mul } from "../../src/tensor/arithmetic.ts";
+import { add, addInPlace, mul } from "../../src/tensor/arithmetic.ts";
 import { gelu } from "../../src/tensor/activation.ts";
 import { device, deviceTest } from "./on_device.ts";
 

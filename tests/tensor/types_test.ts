@@ -244,8 +244,7 @@ const promises: Record<string, () => void> = {
     const activated = swiglu(matrix), rounded = swiglu(matrix, "bfloat16");
     same<typeof activated, Tensor<"float32", 2>>();
     same<typeof rounded, Tensor<"bfloat16", 2>>();
-    // @ts-expect-error: rank 3
-    swiglu(cube);
+    same<ReturnType<typeof swiglu<3>>, Tensor<"float32", 3>>();
     swiglu(half);
     // @ts-expect-error: whole numbers
     swiglu(ids);
@@ -257,8 +256,10 @@ const promises: Record<string, () => void> = {
     same<typeof up, Tensor<"float32", 2>>();
     // @ts-expect-error: to its own type
     cast(half, "bfloat16");
-    // @ts-expect-error: from whole numbers
-    cast(ids, "float32");
+    const numbers = cast(ids, "float32");
+    same<typeof numbers, Tensor<"float32", 1>>();
+    // @ts-expect-error: whole numbers become float32 first
+    cast(ids, "bfloat16");
   },
   "gatherRows keeps the table's dtype and wants int32 ids": () => {
     const rows = gatherRows(half, ids);
