@@ -214,7 +214,13 @@ export {
   type NormOptions,
   rmsNorm,
 } from "./src/tensor/norm.ts";
-export { alibiBias, alibiSlopes, causalMask, type CausalMaskOptions } from "./src/tensor/masks.ts";
+export {
+  alibiBias,
+  type AlibiBiasOptions,
+  alibiSlopes,
+  causalMask,
+  type CausalMaskOptions,
+} from "./src/tensor/masks.ts";
 export { rotary, type RotaryAngles, type RotaryOptions } from "./src/tensor/rotary.ts";
 export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {

@@ -82,7 +82,7 @@ const ENTRIES: Record<string, Operation> = {
   addLayerNorm: (x, branch, gain, bias) => library.addLayerNorm(x, branch, gain, { bias }),
   rotary: (x, cosine, sine, pairing) => exported.rotary!(x, { cosine, sine }, { pairing }),
   causalMask: (queries, keys, window) =>
-    exported.causalMask!(device, queries, keys, window === null ? {} : { window }),
+    exported.causalMask!(queries, keys, window === null ? {} : { window }),
   mseLoss: (x, target, reduction) => exported.mseLoss!(x, target, { reduction }),
   binaryCrossEntropyWithLogits: (x, target, reduction) =>
     exported.binaryCrossEntropyWithLogits!(x, target, { reduction }),
