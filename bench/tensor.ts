@@ -3,7 +3,6 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import * as o from "../mod.ts";
-import { cast } from "../src/tensor/cast.ts";
 import { preparePython } from "./support/pytorch.ts";
 import { markdownTable, type Spread, spread } from "./support/spread.ts";
 
@@ -51,7 +50,7 @@ interface Case {
 type Float = o.Tensor<"float32">;
 const leaf = <const S extends readonly number[]>(...shape: S) => o.normal(shape).requireGrad();
 const half = <const S extends readonly number[]>(...shape: S) =>
-  o.scope(() => cast(o.normal(shape), "bfloat16")).requireGrad();
+  o.scope(() => o.cast(o.normal(shape), "bfloat16")).requireGrad();
 /** An operation of one matrix. */
 const unary = (op: (x: o.Tensor<"float32", 2>) => o.Tensor, x = leaf(T, I)): Case => ({
   inputs: [x],
@@ -66,7 +65,46 @@ const binary = <A extends o.Tensor, B extends o.Tensor>(
   run: () => op(a, b),
 });
 
+const positive = () => o.scope(() => o.abs(o.normal([T, I]))).requireGrad();
+
 const CASES: Record<string, () => Case> = {
+  "add": () => binary((a: Float, b: Float) => o.add(a, b), leaf(T, I), leaf(T, I)),
+  "add row": () => binary((a: Float, b: Float) => o.add(a, b), leaf(T, I), leaf(I)),
+  "mul": () => binary((a: Float, b: Float) => o.mul(a, b), leaf(T, I), leaf(T, I)),
+  "mul bf16": () =>
+    binary(
+      (a: o.Tensor<"bfloat16">, b: o.Tensor<"bfloat16">) => o.mul(a, b),
+      half(T, I),
+      half(T, I),
+    ),
+  "mul scalar": () => unary((x) => o.mul(x, 0.125)),
+  "div": () => binary((a: Float, b: Float) => o.div(a, b), leaf(T, I), leaf(T, I)),
+  "exp": () => unary(o.exp),
+  "log": () => unary(o.log, positive()),
+  "sqrt": () => unary(o.sqrt, positive()),
+  "tanh": () => unary(o.tanh),
+  "sigmoid": () => unary(o.sigmoid),
+  "relu": () => unary(o.relu),
+  "silu": () => unary(o.silu),
+  "gelu tanh": () => unary((x) => o.gelu(x, { approximate: "tanh" })),
+  "gelu exact": () => unary((x) => o.gelu(x)),
+  "bias + gelu": () =>
+    binary(
+      (x: Float, bias: o.Tensor<"float32", 1>) => o.biasActivation(x, bias, "gelu_tanh"),
+      leaf(T, I),
+      leaf(I),
+    ),
+  "swiglu": () => unary((x) => o.swiglu(x), leaf(T, 2 * I)),
+  "less": () => {
+    const a = o.normal([T, I]), b = o.normal([T, I]);
+    return { inputs: [a, b], run: () => o.less(a, b) };
+  },
+  "where": () => {
+    const condition = o.scope(() => o.greater(o.normal([T, I]), 0));
+    return binary((a: Float, b: Float) => o.where(condition, a, b), leaf(T, I), leaf(T, I));
+  },
+  "clamp": () => unary((x) => o.clamp(x, { min: -1, max: 1 })),
+  "cast to bf16": () => unary((x) => o.cast(x, "bfloat16")),
   "dropout": () => unary((x) => o.dropout(x, 0.1)),
   "sum all": () => unary((x) => o.sum(x)),
   "sum rows": () => unary((x) => o.sum(x, 1)),
@@ -76,6 +114,8 @@ const CASES: Record<string, () => Case> = {
   "argmax rows": () => unary((x) => o.argmax(x, 1), o.normal([T, I])),
   "variance rows": () => unary((x) => o.variance(x, 1)),
   "norm all": () => unary((x) => o.norm(x)),
+  "median rows": () => unary((x) => o.median(x, 1), leaf(T, H)),
+  "top 8 of rows": () => unary((x) => o.topK(x, 8).values, leaf(T, H)),
   "softmax": () => {
     const x = leaf(HEADS, L, L);
     return { inputs: [x], run: () => o.softmax(x) };
@@ -131,6 +171,10 @@ const CASES: Record<string, () => Case> = {
     return { inputs: [x], run: () => o.contiguous(x.transpose(1, 2)) };
   },
   "transpose": () => unary((x) => o.contiguous(x.transpose())),
+  "rotary": () => {
+    const x = leaf(HEADS, L, D), cosine = o.uniform([L, D / 2]), sine = o.uniform([L, D / 2]);
+    return { inputs: [x], run: () => o.rotary(x, { cosine, sine }) };
+  },
   "uniform": () => ({ inputs: [], run: () => o.uniform([T, I]) }),
   "normal": () => ({ inputs: [], run: () => o.normal([T, I]) }),
 };
@@ -192,7 +236,7 @@ async function measure(
   using gradient = direction === "forward" ? null : o.scope(() => {
     const { shape, dtype } = one.run();
     const random = o.normal(shape);
-    return dtype === "bfloat16" ? cast(random, "bfloat16") : random;
+    return dtype === "bfloat16" ? o.cast(random, "bfloat16") : random;
   });
   const ours: number[] = [], theirs: number[] = [];
   for (let round = -WARM_UP; round < rounds; round++) {

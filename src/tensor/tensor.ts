@@ -20,9 +20,6 @@ import * as views from "./views.ts";
 /** Extents of a tensor of rank R, outermost first. A tensor of known rank is one of unknown rank too. */
 export type Shape<R extends number> = readonly number[] & { readonly length: R };
 
-/** The other operand of arithmetic: a tensor of the same dtype, or a number. */
-export type Operand<D extends DType, R extends number> = Tensor<NoInfer<D>, R> | number;
-
 /** What arithmetic takes; it refuses other dtypes itself. */
 type Num = Tensor<"float32">;
 
@@ -354,22 +351,22 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
   // Arithmetic: the functions of the same names, of which there are many more.
 
   /** This + other, broadcast together: {@linkcode arithmetic.add}. */
-  add<S extends number = 0>(other: Operand<D, S>): Tensor<D, MaxRank[R][S]> {
+  add<S extends number = 0>(other: Tensor<NoInfer<D>, S> | number): Tensor<D, MaxRank[R][S]> {
     return arithmetic.add(this as Num, other as Num) as Tensor as Tensor<D, MaxRank[R][S]>;
   }
 
   /** This - other, broadcast together: {@linkcode arithmetic.sub}. */
-  sub<S extends number = 0>(other: Operand<D, S>): Tensor<D, MaxRank[R][S]> {
+  sub<S extends number = 0>(other: Tensor<NoInfer<D>, S> | number): Tensor<D, MaxRank[R][S]> {
     return arithmetic.sub(this as Num, other as Num) as Tensor as Tensor<D, MaxRank[R][S]>;
   }
 
   /** This · other, element by element, broadcast together: {@linkcode arithmetic.mul}. */
-  mul<S extends number = 0>(other: Operand<D, S>): Tensor<D, MaxRank[R][S]> {
+  mul<S extends number = 0>(other: Tensor<NoInfer<D>, S> | number): Tensor<D, MaxRank[R][S]> {
     return arithmetic.mul(this as Num, other as Num) as Tensor as Tensor<D, MaxRank[R][S]>;
   }
 
   /** This / other, element by element, broadcast together: {@linkcode arithmetic.div}. */
-  div<S extends number = 0>(other: Operand<D, S>): Tensor<D, MaxRank[R][S]> {
+  div<S extends number = 0>(other: Tensor<NoInfer<D>, S> | number): Tensor<D, MaxRank[R][S]> {
     return arithmetic.div(this as Num, other as Num) as Tensor as Tensor<D, MaxRank[R][S]>;
   }
 
