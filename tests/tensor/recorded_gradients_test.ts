@@ -60,11 +60,13 @@ const ENTRIES: Record<string, Operation> = {
     norm(x, axes ?? undefined, { keepDims, p: p === "Infinity" ? Infinity : p }),
   argmax: (x, axis) => argmax(x, axis),
   argmin: (x, axis) => argmin(x, axis),
-  matmul: (a, b, transposed) => {
-    using left = transposed === "transposeA" ? a.transpose() : a.detach();
-    using right = transposed === "transposeB" ? b.transpose() : b.detach();
-    return matmul(transposed === "transposeA" ? left : a, transposed === "transposeB" ? right : b);
-  },
+  matmul: (a, b, transposed) =>
+    library.scope(() =>
+      matmul(
+        transposed === "transposeA" ? a.transpose() : a,
+        transposed === "transposeB" ? b.transpose() : b,
+      )
+    ),
   linear: (x, weight, bias) => linear(x, weight, bias ? { bias } : {}),
   layerNorm: (x, gain, bias, epsilon) => layerNorm(x, gain, { bias, epsilon }),
   rmsNorm: (x, gain, epsilon) => rmsNorm(x, gain, { epsilon }),
