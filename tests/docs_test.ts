@@ -36,6 +36,64 @@ Deno.test("TypeScript in the documentation that does not type-check is found", a
   }
 });
 
+/** The blocks of TypeScript in a page. */
+const blocksOf = (page: string) =>
+  [...page.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code]) => code!);
+
+/** What a block says that it prints: the comment behind a `console.log`, or the lines of comments below it. */
+function promisedOutput(code: string): string[] {
+  const promised: string[] = [], lines = code.split("\n");
+  lines.forEach((line, i) => {
+    if (!/\bconsole\.log\(/.test(line)) return;
+    const [, behind] = /; \/\/ (.*)$/.exec(line) ?? [];
+    if (behind !== undefined) promised.push(behind);
+    else for (let j = i + 1; lines[j]?.startsWith("// "); j++) promised.push(lines[j]!.slice(3));
+  });
+  return promised;
+}
+
+/** Runs a block; what it printed, with devices as the pages name them. */
+async function outputOf(code: string): Promise<string[]> {
+  const path = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(path, code);
+    const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-check", "--allow-all", "--config", configPath(), path],
+      cwd: root,
+      env: { NO_COLOR: "1" },
+    }).output();
+    const [out, problem] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    assert(success, `${code}\n${problem}`);
+    return out!.trimEnd().replace(/\bon cuda$/gm, "on host").split("\n");
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+Deno.test("the guide to tensors runs and prints what it says", async () => {
+  const blocks = blocksOf(read("docs/tensors.md"));
+  assert(blocks.length >= 7);
+  for (const code of blocks) assertEquals(await outputOf(code), promisedOutput(code), code);
+});
+
+Deno.test("what a guide prints is compared line by line", async () => {
+  const page = "```ts\nconsole.log(1); // 1\nconsole.log('a\\nb');\n// a\n// c\n```\n";
+  const [code] = blocksOf(page);
+  assertEquals(promisedOutput(code!), ["1", "a", "c"]);
+  assertEquals(await outputOf(code!), ["1", "a", "b"]);
+});
+
+Deno.test("examples in the doc comments of tensors run", async () => {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["test", "--doc", "--allow-all", "--config", configPath(), "src/tensor"],
+    cwd: root,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+  assert(success, text);
+  assert(Number(/(\d+) passed/.exec(text)?.[1]) >= 15, text);
+});
+
 /** The anchor that a heading gets. */
 function anchor(heading: string): string {
   return heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").trim().replace(/\s/g, "-");
