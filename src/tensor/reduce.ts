@@ -3,7 +3,7 @@
 // the order of a sum is the same on each run.
 
 import type { DType } from "./dtype.ts";
-import { Tensor } from "./tensor.ts";
+import { rowMajor, Tensor } from "./tensor.ts";
 
 /** A reduction over the middle of three axes. */
 export interface Collapsed {
@@ -146,4 +146,9 @@ export function spread<D extends "float32" | "bfloat16">(
     scale,
   );
   return dx;
+}
+
+/** The elements of a contiguous tensor in another shape, for results of operations: no gradient flows through it. */
+export function shaped<D extends DType>(x: Tensor<D>, shape: readonly number[]): Tensor<D> {
+  return x.asStrided(shape, rowMajor(shape));
 }
