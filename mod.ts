@@ -87,7 +87,74 @@ export {
   GraphNode,
 } from "./src/tensor/autograd/graph.ts";
 export { enableGrad, noGrad } from "./src/tensor/autograd/recording.ts";
+export {
+  type Activation,
+  biasActivation,
+  geglu,
+  gelu,
+  type GeluOptions,
+  glu,
+  reglu,
+  relu,
+  silu,
+  softplus,
+  swiglu,
+} from "./src/tensor/activation.ts";
+export {
+  add,
+  addInPlace,
+  type Binary,
+  div,
+  maximum,
+  minimum,
+  mul,
+  mulInPlace,
+  type NumberType,
+  pow,
+  sub,
+} from "./src/tensor/arithmetic.ts";
+export { cast } from "./src/tensor/cast.ts";
+export {
+  type ComparedType,
+  type Comparison,
+  equal,
+  greater,
+  greaterEqual,
+  isFinite,
+  isNaN,
+  less,
+  lessEqual,
+  type Logical,
+  logicalAnd,
+  logicalNot,
+  logicalOr,
+  notEqual,
+} from "./src/tensor/compare.ts";
 export { contiguous, copyInto } from "./src/tensor/contiguous.ts";
+export {
+  abs,
+  clamp,
+  type ClampOptions,
+  cos,
+  erf,
+  exp,
+  expm1,
+  floor,
+  log,
+  log1p,
+  neg,
+  reciprocal,
+  round,
+  rsqrt,
+  sigmoid,
+  sign,
+  sin,
+  sqrt,
+  square,
+  tanh,
+  type Unary,
+} from "./src/tensor/unary.ts";
+export { type ChosenType, where } from "./src/tensor/where.ts";
 export { type Axes, type ReducedRank, type ReduceOptions } from "./src/tensor/axes.ts";
 export { cumulativeSum, mean, prod, sum } from "./src/tensor/sums.ts";
 export { sumTo } from "./src/tensor/sum_to.ts";
@@ -147,7 +214,13 @@ export {
   type NormOptions,
   rmsNorm,
 } from "./src/tensor/norm.ts";
-export { alibiBias, alibiSlopes, causalMask, type CausalMaskOptions } from "./src/tensor/masks.ts";
+export {
+  alibiBias,
+  type AlibiBiasOptions,
+  alibiSlopes,
+  causalMask,
+  type CausalMaskOptions,
+} from "./src/tensor/masks.ts";
 export { rotary, type RotaryAngles, type RotaryOptions } from "./src/tensor/rotary.ts";
 export { matmul, type MatmulOptions, type MatmulRank } from "./src/tensor/matmul.ts";
 export {

@@ -172,11 +172,12 @@ const cases: Case[] = [
   split("float32", 4),
   split("bfloat16", 2),
   ...TYPES.map(([dtype, size]): Case => ({
-    name: `swiglu_${dtype}_to_${dtype}`,
+    name: `gated_swiglu_${dtype}_to_${dtype}`,
     shape: `[${rows / 8}, 2 · ${I}]`,
     bytes: rows / 8 * I * 3 * size,
     aim: ROWS,
-    run: () => device.kernel(`swiglu_${dtype}_to_${dtype}`).overRows(rows / 8, y, x, rows / 8, I),
+    run: () =>
+      device.kernel(`gated_swiglu_${dtype}_to_${dtype}`).overRows(rows / 8, y, x, rows / 8, I),
   })),
   ...TYPES.map(([dtype, size]): Case => ({
     name: `rms_norm_${dtype}`,

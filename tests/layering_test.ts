@@ -58,7 +58,13 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/outliers/report/weight_figures.ts": "tested by figures_test.ts",
   "src/outliers/report/words.ts": "tested by page_test.ts",
   "src/tensor/contiguous.ts": "tested by views_test.ts, whose strides it copies from and to",
+  "src/tensor/strides.ts": "tested through tensors and views",
   "src/tensor/rank.ts": "types, held by types_test.ts",
+  "src/cuda/kernels/compare.cu": "tested by binary_test.ts",
+  "src/cuda/kernels/functions.cuh": "tested by unary_test.ts, activation_test.ts and gated_test.ts",
+  "src/cuda/kernels/select.cu": "tested by binary_test.ts",
+  "src/cuda/kernels/strided.cuh": "tested by binary_test.ts",
+  "src/tensor/elementwise.ts": "launches for unary.ts, arithmetic.ts, compare.ts and where.ts",
   "src/tensor/dtype.ts": "a table; tests/tensor/tensor_test.ts takes every dtype there and back",
 };
 

@@ -45,8 +45,12 @@ def encode(tensor):
 
 
 def record(op, f, inputs, args=(), gradients=True):
-    """f(*inputs) is what `op` computes with `args` behind its inputs; both may be lists of results."""
-    inputs = [x.detach().clone().requires_grad_(gradients and x.dtype in FLOATS) for x in inputs]
+    """f(*inputs) is what `op` computes with `args` behind its inputs; a list where it has several results.
+
+    `gradients` says whether inputs get any, or how many of the first do.
+    """
+    first = gradients if type(gradients) is int else len(inputs) * gradients
+    inputs = [x.detach().clone().requires_grad_(i < first and x.dtype in FLOATS) for i, x in enumerate(inputs)]
     result = f(*inputs)
     results = list(result) if isinstance(result, (list, tuple)) else [result]
     case = {"op": op, "args": list(args), "inputs": [encode(x) for x in inputs], "results": [encode(y) for y in results]}
@@ -84,13 +88,19 @@ def unary():
     anywhere = {
         "neg": torch.neg, "abs": torch.abs, "square": torch.square, "exp": torch.exp, "expm1": torch.expm1,
         "sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh, "erf": torch.erf, "sigmoid": torch.sigmoid,
-        "relu": torch.relu, "silu": F.silu, "gelu": F.gelu, "softplus": F.softplus, "sign": torch.sign, "floor": torch.floor, "round": torch.round,
+        "relu": torch.relu, "silu": F.silu, "gelu": F.gelu, "softplus": F.softplus,
     }
     for name, f in anywhere.items():
         record(name, f, [normal(3, 5, scale=2)])
         record(name, f, [normal(33, dtype=torch.bfloat16, scale=2)])
-        finite = name in ("sin", "cos")
-        record(name, f, [ODD[[0, 3, 4, 5, 6]] if finite else ODD], gradients=False)
+        # Of an infinite angle all is NaN; so is PyTorch's gelu(∞) where it vectorizes, which should be ∞.
+        finite = name in ("sin", "cos", "gelu")
+        record(name, f, [ODD[torch.isfinite(ODD) | torch.isnan(ODD)][:6] if finite else ODD], gradients=False)
+    # Flat almost everywhere: no gradient flows, where PyTorch sends zeros.
+    for name, f in {"sign": torch.sign, "floor": torch.floor, "round": torch.round}.items():
+        record(name, f, [normal(3, 5, scale=2)], gradients=False)
+        record(name, f, [normal(33, dtype=torch.bfloat16, scale=2)], gradients=False)
+        record(name, f, [special(NAN, INF, -INF, 0.0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1e30)], gradients=False)
     record("geluTanh", lambda x: F.gelu(x, approximate="tanh"), [normal(2, 3, 7, scale=2)])
     record("geluTanh", lambda x: F.gelu(x, approximate="tanh"), [special(0.0, 1.5, -2.5, 100.0, -100.0)], gradients=False)
     for name, f in {"log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt, "reciprocal": torch.reciprocal}.items():
@@ -185,8 +195,10 @@ def reductions():
     for q in (0.5, 0.25, 0.9):
         record("quantile", lambda x: torch.quantile(x, q, 1), [normal(4, 9)], [q, 1])
         record("quantile", lambda x: torch.quantile(x, q, 0), [normal(6, 2)], [q, 0])
-    record("median", lambda x: torch.quantile(x, 0.5, 1), [normal(3, 8)], [1])
-    record("median", lambda x: torch.quantile(x, 0.5, 0), [normal(7, 2)], [0])
+    record("median", lambda x: torch.median(x, 1).values, [normal(3, 8)], [1])
+    record("median", lambda x: torch.median(x, 0).values, [normal(7, 2)], [0])
+    record("sort", lambda x: torch.sort(x, 1), [normal(3, 9)], [1])
+    record("sort", lambda x: torch.sort(x, 0, descending=True), [normal(6, 2)], [0, "descending"])
     record("topK", lambda x: torch.topk(x, 3, 1), [normal(4, 9)], [3, 1])
     record("topK", lambda x: torch.topk(x, 2, 0), [normal(5, 3)], [2, 0])
     for name, f in {"softmax": torch.softmax, "logSoftmax": torch.log_softmax}.items():
@@ -209,6 +221,8 @@ def products():
     ids = torch.tensor([[1, 4, 1], [0, 4, 4]], dtype=torch.int32)
     record("embedding", lambda i, t: F.embedding(i, t), [ids, normal(6, 3)])
     record("embedding", lambda i, t: F.embedding(i, t), [ids[0], normal(6, 5, dtype=torch.bfloat16)])
+    record("indexSelect", lambda x, i: torch.index_select(x, 1, i), [normal(2, 5, 2), ids[0]], [1])
+    record("oneHot", lambda i: F.one_hot(i.long(), 6).float(), [ids], [6])
     at = torch.tensor([[0, 2, 1, 1], [2, 0, 0, 2]], dtype=torch.int32)
     record("takeAlongAxis", lambda x, i: torch.gather(x, 0, i.long()), [normal(3, 4), at], [0])
     record("takeAlongAxis", lambda x, i: torch.gather(x, 1, i.long()), [normal(2, 5), at], [1])
@@ -228,6 +242,8 @@ def shapes():
     record("concatenate", lambda a, b, c: torch.cat([a, b, c], 1), [normal(2, 1, 3), normal(2, 4, 3), normal(2, 2, 3)], [1])
     record("concatenate", lambda a, b: torch.cat([a, b], -1), [normal(3, 2), normal(3, 5)], [-1])
     record("stack", lambda a, b: torch.stack([a, b], 1), [normal(2, 3), normal(2, 3)], [1])
+    record("tile", lambda x: torch.tile(x, (2, 3)), [normal(2, 3)], [[2, 3]])
+    record("repeat", lambda x: torch.repeat_interleave(x, 3, 1), [normal(2, 3)], [3, 1])
     record("split", lambda x: torch.split(x, [2, 1, 3], 1), [normal(2, 6)], [[2, 1, 3], 1])
     record("pad", lambda x: F.pad(x, (1, 2, 0, 3), value=0.5), [normal(2, 3)], [[[0, 3], [1, 2]], 0.5])
     record("pad", lambda x: F.pad(x, (2, 0)), [normal(5)], [[[2, 0]], 0])
@@ -240,7 +256,44 @@ def norms():
         record("rmsNorm", lambda x, g: F.rms_norm(x, (width,), g, 1e-6), [normal(*shape, scale=2), normal(width)], [1e-6])
 
 
+    for shape in ((3, 8), (2, 3, 5)):
+        width = shape[-1]
+
+        def add_rms_norm(x, branch, g):
+            return [x + branch, F.rms_norm(x + branch, (width,), g, 1e-5)]
+
+        def add_layer_norm(x, branch, g, b):
+            return [x + branch, F.layer_norm(x + branch, (width,), g, b, 1e-5)]
+
+        record("addRmsNorm", add_rms_norm, [normal(*shape), normal(*shape), normal(width)])
+        record("addLayerNorm", add_layer_norm, [normal(*shape), normal(*shape), normal(width), normal(width)])
+
+
+def positions():
+    def halves(x, cosine, sine):
+        a, b = x.chunk(2, -1)
+        return torch.cat([a * cosine - b * sine, b * cosine + a * sine], -1)
+
+    def adjacent(x, cosine, sine):
+        turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.complex(cosine, sine)
+        return torch.view_as_real(turned).flatten(-2)
+
+    for shape in ((5, 8), (2, 3, 4, 6)):
+        angles = torch.outer(torch.arange(shape[-2]), 10000.0 ** -(torch.arange(0, shape[-1], 2) / shape[-1]))
+        for name, f in (("halves", halves), ("adjacent", adjacent)):
+            record("rotary", f, [normal(*shape), angles.cos(), angles.sin()], [name], gradients=1)
+    for queries, keys, window in ((5, 5, None), (3, 7, None), (6, 6, 2)):
+        seen = torch.ones(queries, keys, dtype=torch.uint8).tril(keys - queries)
+        if window:
+            seen = seen.triu(keys - queries - window + 1)
+        record("causalMask", lambda: seen, [], [queries, keys, window])
+
+
 def losses():
+    for reduction in ("mean", "sum", "none"):
+        record("mseLoss", lambda x, t: F.mse_loss(x, t, reduction=reduction), [normal(3, 5), normal(3, 5)], [reduction], gradients=1)
+        record("binaryCrossEntropyWithLogits", lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction=reduction), [normal(3, 5, scale=9), torch.rand(3, 5)], [reduction], gradients=1)
+        record("klDivergence", lambda x, t: F.kl_div(x, t, reduction=reduction), [torch.log_softmax(normal(3, 5), -1), torch.softmax(normal(3, 5), -1)], [reduction], gradients=1)
     targets = torch.tensor([2, 0, 4, 1], dtype=torch.int32)
     some = torch.tensor([2, -100, 4, -100], dtype=torch.int32)
     for reduction in ("mean", "sum", "none"):
@@ -251,7 +304,7 @@ def losses():
     record("crossEntropy", lambda x, t: F.cross_entropy(x.reshape(6, 4), t.reshape(6).long()), [normal(2, 3, 4), ids], ["mean", 0])
 
 
-for group in (unary, binary, gates, reductions, products, shapes, norms, losses):
+for group in (unary, binary, gates, reductions, products, shapes, norms, positions, losses):
     group()
 with open(OUTPUT, "w") as file:
     about = {"pytorch": torch.__version__, "numpy": numpy.__version__}

@@ -10,12 +10,18 @@ import strided from "./kernels/strided.cuh" with { type: "text" };
 import { cachePath, readCached, writeCached } from "./module_cache.ts";
 
 /** What sources can include. */
-const HEADERS = {
+const HEADERS: Record<string, string> = {
   "functions.cuh": functions,
   "math.cuh": math,
   "prelude.cuh": prelude,
   "strided.cuh": strided,
 };
+
+/** The headers that a text includes, and those that they include. */
+function includedBy(text: string): string[] {
+  const names = [...text.matchAll(/#include "(\w+\.cuh)"/g)].map(([, name]) => name!);
+  return names.flatMap((name) => [HEADERS[name] ?? "", ...includedBy(HEADERS[name] ?? "")]);
+}
 
 /** A source to compile. */
 export interface KernelSource {
@@ -113,7 +119,7 @@ export async function compileCached(
   const options = compilerOptions(architecture);
   const path = cachePath([
     libraries.identity,
-    ...Object.values(HEADERS),
+    ...includedBy(source.text),
     source.name,
     source.text,
     ...options,

@@ -1,13 +1,18 @@
 // The kernel sources of this library. A kernel's signature is read from its source.
 
 import type { KernelSource } from "./compile.ts";
+import activation from "./kernels/activation.cu" with { type: "text" };
 import attention from "./kernels/attention.cu" with { type: "text" };
+import binary from "./kernels/binary.cu" with { type: "text" };
 import cast from "./kernels/cast.cu" with { type: "text" };
+import compare from "./kernels/compare.cu" with { type: "text" };
 import copy from "./kernels/copy.cu" with { type: "text" };
 import crossEntropy from "./kernels/cross_entropy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
 import find from "./kernels/find.cu" with { type: "text" };
+import gated from "./kernels/gated.cu" with { type: "text" };
 import gather from "./kernels/gather.cu" with { type: "text" };
+import inPlace from "./kernels/in_place.cu" with { type: "text" };
 import masks from "./kernels/masks.cu" with { type: "text" };
 import losses from "./kernels/losses.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
@@ -17,21 +22,27 @@ import reduce from "./kernels/reduce.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
 import scan from "./kernels/scan.cu" with { type: "text" };
 import scatter from "./kernels/scatter.cu" with { type: "text" };
+import select from "./kernels/select.cu" with { type: "text" };
 import softmax from "./kernels/softmax.cu" with { type: "text" };
 import sort from "./kernels/sort.cu" with { type: "text" };
 import spread from "./kernels/spread.cu" with { type: "text" };
 import statistics from "./kernels/statistics.cu" with { type: "text" };
 import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
-import swiglu from "./kernels/swiglu.cu" with { type: "text" };
+import unary from "./kernels/unary.cu" with { type: "text" };
 
 const texts = {
+  "activation.cu": activation,
   "attention.cu": attention,
+  "binary.cu": binary,
   "cast.cu": cast,
+  "compare.cu": compare,
   "copy.cu": copy,
   "cross_entropy.cu": crossEntropy,
   "dequantize.cu": dequantize,
   "find.cu": find,
+  "gated.cu": gated,
   "gather.cu": gather,
+  "in_place.cu": inPlace,
   "masks.cu": masks,
   "losses.cu": losses,
   "norm.cu": norm,
@@ -41,12 +52,13 @@ const texts = {
   "rotary.cu": rotary,
   "scan.cu": scan,
   "scatter.cu": scatter,
+  "select.cu": select,
   "softmax.cu": softmax,
   "sort.cu": sort,
   "spread.cu": spread,
   "statistics.cu": statistics,
   "swap_axes.cu": swapAxes,
-  "swiglu.cu": swiglu,
+  "unary.cu": unary,
 };
 
 /** Every kernel source. */

@@ -3,7 +3,9 @@
 
 import type { Device } from "../cuda/device.ts";
 import { scope } from "../tensor/scope.ts";
+import { selfTests as activation } from "./self_test/activation.ts";
 import { selfTests as attention } from "./self_test/attention.ts";
+import { selfTests as binary } from "./self_test/binary.ts";
 import { selfTests as cast } from "./self_test/cast.ts";
 import { selfTests as copy } from "./self_test/copy.ts";
 import { selfTests as crossEntropy } from "./self_test/cross_entropy.ts";
@@ -11,6 +13,7 @@ import { selfTests as dequantize } from "./self_test/dequantize.ts";
 import { selfTests as find } from "./self_test/find.ts";
 import { selfTests as gather } from "./self_test/gather.ts";
 import { selfTests as gemm } from "./self_test/gemm.ts";
+import { selfTests as inPlace } from "./self_test/in_place.ts";
 import { selfTests as masks } from "./self_test/masks.ts";
 import { selfTests as losses } from "./self_test/losses.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
@@ -27,17 +30,20 @@ import { selfTests as sort } from "./self_test/sort.ts";
 import { selfTests as spread } from "./self_test/spread.ts";
 import { selfTests as statistics } from "./self_test/statistics.ts";
 import { selfTests as swapAxes } from "./self_test/swap_axes.ts";
-import { selfTests as swiglu } from "./self_test/swiglu.ts";
+import { selfTests as unary } from "./self_test/unary.ts";
 
 /** Every self-test. */
 export const selfTests: SelfTest[] = [
+  ...activation,
   ...attention,
+  ...binary,
   ...cast,
   ...copy,
   ...crossEntropy,
   ...dequantize,
   ...find,
   ...gather,
+  ...inPlace,
   ...masks,
   ...losses,
   ...norm,
@@ -52,7 +58,7 @@ export const selfTests: SelfTest[] = [
   ...spread,
   ...statistics,
   ...swapAxes,
-  ...swiglu,
+  ...unary,
   ...gemm,
 ];
 

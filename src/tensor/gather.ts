@@ -4,6 +4,7 @@
 
 import { defineOp } from "./autograd/define_op.ts";
 import { contiguous, copyInto } from "./contiguous.ts";
+import { ones } from "./create.ts";
 import { BYTES_PER_ELEMENT, type DType, type FloatType } from "./dtype.ts";
 import { inType } from "./product.ts";
 import type { Plus1 } from "./rank.ts";
@@ -293,10 +294,7 @@ export function oneHot<R extends number>(
   return scope(() => {
     const { device, size } = ids;
     const y = Tensor.zeros<"float32", 2>(device, "float32", [size, classes]);
-    const ones = contiguous(
-      Tensor.from<"float32", 0>(device, "float32", [], [1]).expand([size, 1]),
-    );
-    addAlong(y, ones, contiguous(ids).reshape([size, 1]), 1);
+    addAlong(y, ones([size, 1], { device }), contiguous(ids).reshape([size, 1]), 1);
     return y.reshape([...ids.shape, classes]);
   }) as Tensor<"float32", Plus1[R]>;
 }

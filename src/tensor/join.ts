@@ -1,8 +1,8 @@
 // Tensors put together, taken apart and repeated along axes.
 
 import { defineOp } from "./autograd/define_op.ts";
-import { cast } from "./cast.ts";
 import { copyInto } from "./contiguous.ts";
+import { full } from "./create.ts";
 import type { DType } from "./dtype.ts";
 import type { Plus1 } from "./rank.ts";
 import { scope } from "./scope.ts";
@@ -146,13 +146,7 @@ const padOp = defineOp("pad", (x: Tensor, padding: readonly Padding[], value: nu
     padding.reduce((part, [before], axis) => part.slice(before, before + shape[axis]!, axis), of);
   const result = value === 0
     ? Tensor.zeros(device, dtype, padded)
-    : Tensor.empty(device, dtype, padded);
-  if (value !== 0) {
-    const one = dtype === "bfloat16"
-      ? cast(Tensor.from<"float32", 0>(device, "float32", [], [value]), dtype)
-      : Tensor.from(device, dtype, [], [value]);
-    copyInto(result, one.expand(padded));
-  }
+    : full(padded, value, { device, dtype });
   copyInto(inside(result), x);
   return { result, inputs: [x], backward: (gradient) => [inside(gradient)] };
 });

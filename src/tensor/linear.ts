@@ -4,7 +4,7 @@ import { defineOp } from "./autograd/define_op.ts";
 import { refuseRecorded } from "./autograd/recording.ts";
 import { contiguous, copyInto } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
-import { inType, multiply, multiplyInto } from "./product.ts";
+import { inType, multiply, multiplyMatrices } from "./product.ts";
 import { reduceAxes } from "./reduce.ts";
 import { scope } from "./scope.ts";
 import { checkShape, Tensor } from "./tensor.ts";
@@ -46,6 +46,7 @@ function checkWeight(operation: string, x: Tensor, weight: Weight, compute?: "bf
 
 /** x [..., in] as [rows, in]. */
 function asRows<D extends FloatType>(x: Tensor<D>): Tensor<D, 2> {
+  if (x.shape.length === 2) return contiguous(x) as Tensor<D, 2>;
   const rows = x.shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
   return contiguous(x).reshape([rows, x.shape.at(-1)!]);
 }
@@ -61,9 +62,9 @@ const linearOp = defineOp("linear", (
   const rows = inType(asRows(x), compute), w = inType(weight, compute);
   const y = Tensor.empty<FloatType, 2>(device, dtype, [rows.shape[0]!, weight.shape[0]]);
   if (bias) copyInto(y, inType(bias, dtype).expand(y.shape));
-  multiplyInto(y, rows, w.transpose(), bias ? 1 : 0);
+  multiplyMatrices(y, rows, w, { transposeB: true, beta: bias ? 1 : 0 });
   return {
-    result: y.reshape([...shape.slice(0, -1), weight.shape[0]]) as Tensor,
+    result: shape.length === 2 ? y as Tensor : y.reshape(shape.with(-1, weight.shape[0])),
     inputs: bias ? [x, weight, bias] : [x, weight],
     saved: [rows, w],
     backward: (gradient, [rows, w], needs) => {
@@ -128,7 +129,9 @@ export function addLinear<D extends FloatType>(
 ): void {
   checkWeight("addLinear", x, weight);
   checkShape("addLinear", "the sum", y.shape, [x.shape[0], weight.shape[0]]);
-  for (const tensor of [y, x, weight]) refuseRecorded("addLinear", tensor);
-  scope(() => multiplyInto(y, inType(x, weight.dtype), weight.transpose(), 1));
+  refuseRecorded("addLinear", y);
+  refuseRecorded("addLinear", x);
+  refuseRecorded("addLinear", weight);
+  scope(() => multiplyMatrices(y, inType(x, weight.dtype), weight, { transposeB: true, beta: 1 }));
   y.changed();
 }

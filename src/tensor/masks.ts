@@ -1,6 +1,6 @@
 // Which keys a query of attention sees, and how much it is held from those that are far.
 
-import type { Device } from "../cuda/device.ts";
+import { Device } from "../cuda/device.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Options of {@linkcode causalMask}. */
@@ -11,6 +11,8 @@ export interface CausalMaskOptions<D extends "uint8" | "float32"> {
   window?: number;
   /** uint8: 1 where a query sees the key, else 0. float32, to be added to scores: 0 and -∞. @default {"uint8"} */
   dtype?: D;
+  /** Where the tensor is made; by default {@linkcode Device.current}. */
+  device?: Device;
 }
 
 /**
@@ -24,17 +26,17 @@ export interface CausalMaskOptions<D extends "uint8" | "float32"> {
  * @example Three positions that see themselves and the one before
  * ```ts
  * import { causalMask, Device } from "@outlierscope/outlierscope";
- * const device = await Device.open();
- * using mask = causalMask(device, 3, 3, { window: 2 });
+ * await Device.open();
+ * using mask = causalMask(3, 3, { window: 2 });
  * console.log(mask.dataSync()); // Uint8Array [1, 0, 0, 1, 1, 0, 0, 1, 1]
  * ```
  */
 export function causalMask<D extends "uint8" | "float32" = "uint8">(
-  device: Device,
   queries: number,
   keys: number = queries,
-  { first = keys - queries, window, dtype = "uint8" as D }: CausalMaskOptions<D> = {},
+  options: CausalMaskOptions<D> = {},
 ): Tensor<D, 2> {
+  const { first = keys - queries, window, dtype = "uint8" as D, device = Device.current } = options;
   if (window !== undefined && !(Number.isInteger(window) && window >= 1)) {
     throw new RangeError(
       `Cannot make a mask with a window of ${window} keys: it must be a whole number of at least 1`,
@@ -66,21 +68,27 @@ export function alibiSlopes(heads: number): number[] {
   return [...of(power), ...between.slice(0, heads - power)];
 }
 
+/** Options of {@linkcode alibiBias}. */
+export interface AlibiBiasOptions {
+  /** Position of the first query. @default keys - queries: the queries are the last positions */
+  first?: number;
+  /** Where the tensor is made; by default {@linkcode Device.current}. */
+  device?: Device;
+}
+
 /**
  * The biases of ALiBi, which are added to scores: -slope · |position of the query - position of the key|.
  *
  * @param slopes one a head, as {@linkcode alibiSlopes} gives them
  * @param queries number of queries
  * @param keys number of keys
- * @param first position of the first query; by default the queries are the last positions
  * @returns [heads, queries, keys]
  */
 export function alibiBias(
-  device: Device,
   slopes: readonly number[],
   queries: number,
   keys: number = queries,
-  first: number = keys - queries,
+  { first = keys - queries, device = Device.current }: AlibiBiasOptions = {},
 ): Tensor<"float32", 3> {
   const heads = slopes.length;
   const y = Tensor.empty<"float32", 3>(device, "float32", [heads, queries, keys]);

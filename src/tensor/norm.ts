@@ -38,9 +38,13 @@ function defineNorm(name: string, kernel: "rms_norm" | "layer_norm") {
   return defineOp(
     name,
     ({ x, branch, gain, bias, epsilon = 1e-5, dtype = "float32" }: Arguments) => {
-      const { device, shape } = x, columns = shape.at(-1)!;
-      const rows = shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
-      const inputs: Tensor[] = [x, branch, gain, bias].filter((input) => input !== undefined);
+      const { device, shape } = x, columns = gain.shape[0];
+      const rows = shape.reduce(
+        (product, extent, axis) => axis === shape.length - 1 ? product : product * extent,
+        1,
+      );
+      const inputs: Tensor[] = branch ? [x, branch, gain] : [x, gain];
+      if (bias) inputs.push(bias);
       const recorded = inputs.some((input) => input.requiresGrad);
       const empty = (shape: readonly number[]) =>
         Tensor.empty<"float32", number>(device, "float32", shape);

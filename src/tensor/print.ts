@@ -4,7 +4,8 @@ import { fromBfloat16 } from "./bfloat16.ts";
 import { copyInto } from "./contiguous.ts";
 import type { DType } from "./dtype.ts";
 import { keep } from "./scope.ts";
-import { rowMajor, Tensor } from "./tensor.ts";
+import { rowMajor } from "./strides.ts";
+import { Tensor } from "./tensor.ts";
 
 /** A number a tensor of rank 0, a list of numbers for rank 1, a list of such lists for rank 2, ... */
 export type NestedArray<R extends number> = R extends 0 ? number

@@ -9,8 +9,9 @@ import { Tensor } from "./tensor.ts";
 
 /** How the last two axes lie, if they lie as gemm takes a matrix. */
 function layout(x: Tensor): { transposed: boolean; rowStride: number } | null {
-  const [rows, columns] = x.shape.slice(-2) as [number, number];
-  const [rowStep, columnStep] = x.strides.slice(-2) as [number, number];
+  const { shape, strides } = x, last = shape.length - 1;
+  const rows = shape[last - 1]!, columns = shape[last]!;
+  const rowStep = strides[last - 1]!, columnStep = strides[last]!;
   if ((columnStep === 1 || columns === 1) && (rowStep >= columns || rows === 1)) {
     return { transposed: false, rowStride: rows === 1 ? columns : rowStep };
   }
@@ -66,15 +67,40 @@ export function broadcastBatch(a: readonly number[], b: readonly number[]): numb
   return extents.includes(-1) ? null : extents;
 }
 
+/** Queues c = a · b, or a · bᵀ, + beta · c of matrices of any strides; c is contiguous. */
+export function multiplyMatrices(
+  c: Tensor<FloatType>,
+  a: Tensor,
+  b: Tensor,
+  { transposeB = false, beta = 0 }: { transposeB?: boolean; beta?: number } = {},
+): void {
+  const [rows, columns] = c.shape as readonly [number, number];
+  if (rows === 0 || columns === 0) return;
+  const left = factor(a), right = factor(b);
+  gemm(c.device, {
+    a: { pointer: left.x.start, rowStride: Math.max(1, left.rowStride) },
+    b: { pointer: right.x.start, rowStride: Math.max(1, right.rowStride) },
+    c: { pointer: c.pointer, rowStride: columns },
+    rows,
+    columns,
+    inner: a.shape[1]!,
+    transposeA: left.transposed,
+    transposeB: right.transposed !== transposeB,
+    beta,
+    input: left.x.dtype as FloatType,
+    output: c.dtype,
+  });
+}
+
 /**
  * Queues c = a · b over the last two axes, the others broadcast.
  *
  * @param a [..., m, k], of any strides
  * @param b [..., k, n], of a's dtype and any strides
  * @param c [..., m, n], contiguous; float32, or bfloat16 if a and b are
- * @param beta what of c stays: c = a · b + beta · c
  */
-export function multiplyInto(c: Tensor<FloatType>, a: Tensor, b: Tensor, beta = 0): void {
+function multiplyInto(c: Tensor<FloatType>, a: Tensor, b: Tensor): void {
+  if (a.shape.length === 2 && b.shape.length === 2) return multiplyMatrices(c, a, b);
   const batch = c.shape.slice(0, -2), [m, columns] = c.shape.slice(-2) as [number, number];
   const left = factor(a), right = factor(b);
   const axes = batchAxes(batch, left.x, right.x, m * columns);
@@ -117,7 +143,6 @@ export function multiplyInto(c: Tensor<FloatType>, a: Tensor, b: Tensor, beta = 
       batch: strided.extent,
       transposeA: left.transposed,
       transposeB: right.transposed,
-      beta,
       input,
       output: c.dtype,
     });

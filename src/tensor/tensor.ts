@@ -2,17 +2,29 @@
 // checked at run time. New tensors are row-major and contiguous; views may have other strides.
 
 import type { Device } from "../cuda/device.ts";
+import * as arithmetic from "./arithmetic.ts";
 import { type BackwardOptions, runBackward } from "./autograd/backward.ts";
 import { type Edge, type GradientHook, GraphNode } from "./autograd/graph.ts";
 import { noGrad } from "./autograd/recording.ts";
+import type { Axes, ReducedRank, ReduceOptions } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type DataOf, type DType, isFloat, newData } from "./dtype.ts";
 import { asNumbers, nest, type NestedArray, print } from "./print.ts";
 import { keep, own, type Owned } from "./scope.ts";
+import { matmul, type MatmulRank } from "./matmul.ts";
+import type { MaxRank } from "./rank.ts";
+import { elements, isCount, isRowMajor, rowMajor } from "./strides.ts";
+import * as sums from "./sums.ts";
 import * as views from "./views.ts";
 
 /** Extents of a tensor of rank R, outermost first. A tensor of known rank is one of unknown rank too. */
 export type Shape<R extends number> = readonly number[] & { readonly length: R };
+
+/** The other operand of arithmetic: a tensor of the same dtype, or a number. */
+export type Operand<D extends DType, R extends number> = Tensor<NoInfer<D>, R> | number;
+
+/** What arithmetic takes; it refuses other dtypes itself. */
+type Num = Tensor<"float32">;
 
 /** Memory shared by a tensor and its views; freed when the last of them is. */
 class Storage {
@@ -43,32 +55,6 @@ class Holding {
 
 // The safety net: a tensor that was lost without being freed gives its memory back when it is collected.
 const lost = new FinalizationRegistry<Holding>((holding) => holding.release());
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((product, extent) => product * extent, 1);
-}
-
-const isCount = (extent: number) => Number.isSafeInteger(extent) && extent >= 0;
-
-/** Strides of a contiguous tensor, in elements. */
-export function rowMajor(shape: readonly number[]): number[] {
-  const strides: number[] = new Array(shape.length);
-  for (let axis = shape.length - 1, stride = 1; axis >= 0; axis--) {
-    strides[axis] = stride;
-    stride *= shape[axis]!;
-  }
-  return strides;
-}
-
-function isRowMajor(shape: readonly number[], strides: readonly number[]): boolean {
-  let stride = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    if (shape[axis] === 0) return true;
-    if (shape[axis] !== 1 && strides[axis] !== stride) return false;
-    stride *= shape[axis]!;
-  }
-  return true;
-}
 
 /** A tensor of dtype `D` and rank `R` in device memory. */
 export class Tensor<out D extends DType = DType, out R extends number = number> implements Owned {
@@ -363,6 +349,49 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
   /** Repeated along axes of extent 1 and new leading ones, without copies: {@linkcode views.expand}. */
   expand<const S extends readonly number[]>(shape: S): Tensor<D, S["length"]> {
     return views.expand(this, shape);
+  }
+
+  // Arithmetic: the functions of the same names, of which there are many more.
+
+  /** This + other, broadcast together: {@linkcode arithmetic.add}. */
+  add<S extends number = 0>(other: Operand<D, S>): Tensor<D, MaxRank[R][S]> {
+    return arithmetic.add(this as Num, other as Num) as Tensor as Tensor<D, MaxRank[R][S]>;
+  }
+
+  /** This - other, broadcast together: {@linkcode arithmetic.sub}. */
+  sub<S extends number = 0>(other: Operand<D, S>): Tensor<D, MaxRank[R][S]> {
+    return arithmetic.sub(this as Num, other as Num) as Tensor as Tensor<D, MaxRank[R][S]>;
+  }
+
+  /** This · other, element by element, broadcast together: {@linkcode arithmetic.mul}. */
+  mul<S extends number = 0>(other: Operand<D, S>): Tensor<D, MaxRank[R][S]> {
+    return arithmetic.mul(this as Num, other as Num) as Tensor as Tensor<D, MaxRank[R][S]>;
+  }
+
+  /** This / other, element by element, broadcast together: {@linkcode arithmetic.div}. */
+  div<S extends number = 0>(other: Operand<D, S>): Tensor<D, MaxRank[R][S]> {
+    return arithmetic.div(this as Num, other as Num) as Tensor as Tensor<D, MaxRank[R][S]>;
+  }
+
+  /** The matrix product of this and other, as float32: {@linkcode matmul}. */
+  matmul<S extends number>(other: Tensor<NoInfer<D>, S>): Tensor<"float32", MatmulRank[R][S]> {
+    return matmul(this as Num, other as Num) as Tensor as Tensor<"float32", MatmulRank[R][S]>;
+  }
+
+  /** The sum over axes, by default all: {@linkcode sums.sum}. */
+  sum<const A extends Axes | undefined = undefined, K extends boolean = false>(
+    axes?: A,
+    options?: ReduceOptions<K>,
+  ): Tensor<D, ReducedRank<R, A, K>> {
+    return sums.sum(this as Num, axes, options) as Tensor as Tensor<D, ReducedRank<R, A, K>>;
+  }
+
+  /** The mean over axes, by default all: {@linkcode sums.mean}. */
+  mean<const A extends Axes | undefined = undefined, K extends boolean = false>(
+    axes?: A,
+    options?: ReduceOptions<K>,
+  ): Tensor<D, ReducedRank<R, A, K>> {
+    return sums.mean(this as Num, axes, options) as Tensor as Tensor<D, ReducedRank<R, A, K>>;
   }
 
   // Reading.

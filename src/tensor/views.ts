@@ -5,7 +5,8 @@ import { contiguous, copyInto } from "./contiguous.ts";
 import type { DType } from "./dtype.ts";
 import type { Minus1, Plus1 } from "./rank.ts";
 import { sumTo } from "./sum_to.ts";
-import { rowMajor, Tensor } from "./tensor.ts";
+import { elements, isCount, rowMajor } from "./strides.ts";
+import { Tensor } from "./tensor.ts";
 
 /** An axis counted from the front; throws if there is none of that number. */
 export function resolveAxis(operation: string, shape: readonly number[], axis: number): number {
@@ -18,10 +19,6 @@ export function resolveAxis(operation: string, shape: readonly number[], axis: n
   }
   return axis < 0 ? axis + rank : axis;
 }
-
-const isCount = (extent: number) => Number.isSafeInteger(extent) && extent >= 0;
-const elements = (shape: readonly number[]) =>
-  shape.reduce((product, extent) => product * extent, 1);
 
 /** The shape with its one extent of -1, if any, as what is left. */
 function inferExtent(shape: readonly number[], size: number): readonly number[] {

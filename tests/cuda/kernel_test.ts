@@ -38,12 +38,12 @@ kernelTest("arguments of each kind arrive unchanged, also large and negative one
 kernelTest("another number of arguments is refused", (device) => {
   const before = device.launches;
   const error = assertThrows(
-    () => device.kernel("swiglu_float32_to_float32").once(1, 2),
+    () => device.kernel("gated_swiglu_float32_to_float32").once(1, 2),
     RangeError,
   );
   assertEquals(
     error.message,
-    "Cannot launch swiglu_float32_to_float32: it takes 4 arguments, got 2",
+    "Cannot launch gated_swiglu_float32_to_float32: it takes 4 arguments, got 2",
   );
   assertEquals(device.launches, before);
 });

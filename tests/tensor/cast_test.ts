@@ -3,6 +3,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Tensor } from "../../mod.ts";
 import { cast } from "../../src/tensor/cast.ts";
+import { checkOp } from "./gradients.ts";
 import { bfloat16Bits, device, deviceTest, fromBfloat16, normal } from "./on_device.ts";
 
 for (const count of [1, 31, 1000]) {
@@ -39,6 +40,32 @@ deviceTest("ties go to even, and zero, infinity and not-a-number stay what they 
 
 deviceTest("a cast to the same type is refused", () => {
   using x = Tensor.zeros<"float32", 1>(device, "float32", [2]);
-  // @ts-expect-error: a float32 tensor is cast to bfloat16 only
+  // @ts-expect-error: a float32 tensor is float32 already
   assertThrows(() => cast(x, "float32"), TypeError, "Cannot cast: the tensor is float32 already");
+});
+
+deviceTest("gradients are cast back", () => {
+  for (const [from, to] of [["float32", "bfloat16"], ["bfloat16", "float32"]] as const) {
+    checkOp({
+      name: `cast from ${from} to ${to}`,
+      inputs: [{ shape: [3, 65], dtype: from, transposed: true }],
+      op: (x) => cast(x as Tensor<"float32">, to as "bfloat16"),
+      reference: (x) => x.data,
+    });
+  }
+});
+
+deviceTest("whole numbers and masks become floats, and floats whole numbers, cut towards 0", () => {
+  using ids = Tensor.from<"int32", 1>(device, "int32", [4], [0, -7, 2 ** 24 + 1, -(2 ** 31)]);
+  using floats = cast(ids, "float32");
+  assertEquals([...floats.dataSync()], [0, -7, 2 ** 24, -(2 ** 31)]);
+  using mask = Tensor.from<"uint8", 1>(device, "uint8", [3], [0, 1, 255]);
+  using weights = cast(mask, "float32");
+  assertEquals([...weights.dataSync()], [0, 1, 255]);
+  const data = [1.9, -1.9, 0.5, 3e9, -3e9, 2 ** 31 - 128, Infinity, -Infinity, NaN];
+  using x = Tensor.from<"float32", 1>(device, "float32", [9], data).requireGrad();
+  using whole = cast(x, "int32");
+  const [most, least] = [2 ** 31 - 1, -(2 ** 31)];
+  assertEquals([...whole.dataSync()], [1, -1, 0, most, least, 2 ** 31 - 128, most, least, 0]);
+  assertEquals(whole.requiresGrad, false);
 });

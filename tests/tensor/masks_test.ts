@@ -5,14 +5,14 @@ import { alibiBias, alibiSlopes, causalMask } from "../../src/tensor/masks.ts";
 import { device, deviceTest } from "./on_device.ts";
 
 deviceTest("a query sees the keys up to itself, or the nearest of them", () => {
-  using all = causalMask(device, 3);
+  using all = causalMask(3);
   assertEquals([all.dtype, [...all.shape]], ["uint8", [3, 3]]);
   assertEquals([...all.dataSync()], [1, 0, 0, 1, 1, 0, 1, 1, 1]);
-  using late = causalMask(device, 2, 4);
+  using late = causalMask(2, 4);
   assertEquals([...late.dataSync()], [1, 1, 1, 0, 1, 1, 1, 1]);
-  using early = causalMask(device, 2, 4, { first: 0 });
+  using early = causalMask(2, 4, { first: 0 });
   assertEquals([...early.dataSync()], [1, 0, 0, 0, 1, 1, 0, 0]);
-  using near = causalMask(device, 3, 3, { window: 2, dtype: "float32" });
+  using near = causalMask(3, 3, { window: 2, dtype: "float32" });
   const no = -Infinity;
   assertEquals([...near.dataSync()], [0, no, no, 0, 0, no, no, 0, 0]);
 });
@@ -20,7 +20,7 @@ deviceTest("a query sees the keys up to itself, or the nearest of them", () => {
 deviceTest("a window that is none is refused", () => {
   for (const window of [0, -1, 1.5, NaN]) {
     assertThrows(
-      () => causalMask(device, 2, 2, { window }),
+      () => causalMask(2, 2, { window }),
       RangeError,
       `Cannot make a mask with a window of ${window} keys`,
     );
@@ -37,7 +37,7 @@ Deno.test("slopes are powers of two, and those between for other numbers of head
 });
 
 deviceTest("biases are slopes times distances", () => {
-  using bias = alibiBias(device, [0.5, 2], 2, 3);
+  using bias = alibiBias([0.5, 2], 2, 3);
   assertEquals([...bias.shape], [2, 2, 3]);
   assertEquals([...bias.dataSync()].map((x) => x + 0), [
     ...[-0.5, 0, -0.5, -1, -0.5, 0],

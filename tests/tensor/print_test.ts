@@ -1,7 +1,7 @@
 // Tensors as text: what is shown, aligned, and that nothing else is read.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { arange, ones, scope, Tensor, tensor, zeros } from "../../mod.ts";
+import { arange, ones, scope, type Tensor, tensor, zeros } from "../../mod.ts";
 import { device, deviceTest, random } from "./on_device.ts";
 
 const on = `on ${device.kind}`;

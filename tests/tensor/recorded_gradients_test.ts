@@ -39,6 +39,12 @@ const reduction =
   (name: "sum" | "mean" | "max" | "min" | "prod" | "std" | "logSumExp"): Operation =>
   (x, axes, keepDims) => exported[name]!(x, axes ?? undefined, { keepDims });
 
+/** What is in order, and where it was. */
+function ordered(result: unknown): Tensor[] {
+  const { values, indices } = result as { values: Tensor; indices: Tensor };
+  return [values, indices];
+}
+
 /** Operations that are not called with their tensors and then what was recorded as arguments. */
 const ENTRIES: Record<string, Operation> = {
   sum: reduction("sum"),
@@ -68,6 +74,19 @@ const ENTRIES: Record<string, Operation> = {
   geluTanh: (x) => exported.gelu!(x, { approximate: "tanh" }),
   gegluTanh: (x) => exported.geglu!(x, { approximate: "tanh" }),
   swiglu: (x) => exported.swiglu!(x, x.dtype),
+  quantile: (x, q, axes) => exported.quantile!(x, q, axes),
+  topK: (x, k, axis) => ordered(exported.topK!(x, k, axis)),
+  sort: (x, axis, order) =>
+    ordered(exported.sort!(x, axis, { descending: order === "descending" })),
+  addRmsNorm: (x, branch, gain) => library.addRmsNorm(x, branch, gain),
+  addLayerNorm: (x, branch, gain, bias) => library.addLayerNorm(x, branch, gain, { bias }),
+  rotary: (x, cosine, sine, pairing) => exported.rotary!(x, { cosine, sine }, { pairing }),
+  causalMask: (queries, keys, window) =>
+    exported.causalMask!(queries, keys, window === null ? {} : { window }),
+  mseLoss: (x, target, reduction) => exported.mseLoss!(x, target, { reduction }),
+  binaryCrossEntropyWithLogits: (x, target, reduction) =>
+    exported.binaryCrossEntropyWithLogits!(x, target, { reduction }),
+  klDivergence: (x, target, reduction) => exported.klDivergence!(x, target, { reduction }),
   concatenate: (...given) => library.concatenate(given.slice(0, -1), given.at(-1)),
   stack: (...given) => library.stack(given.slice(0, -1), given.at(-1)),
 };
@@ -157,6 +176,7 @@ const TO_COME: readonly string[] = (
   "neg abs square exp expm1 sin cos tanh erf sigmoid relu silu " +
   "gelu softplus sign floor round geluTanh log log1p sqrt rsqrt reciprocal add sub " +
   "mul div maximum minimum pow equal notEqual less lessEqual greater greaterEqual where " +
+  "sort " +
   "clamp swiglu geglu gegluTanh reglu glu quantile median topK"
 ).split(" ");
 

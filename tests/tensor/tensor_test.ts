@@ -207,3 +207,16 @@ Deno.test("a tensor that is lost gives its memory back when it is collected", as
   const text = new TextDecoder();
   assert(text.decode(stdout).trim() === "40400 400", text.decode(stdout) + text.decode(stderr));
 });
+
+deviceTest("methods are the functions of their names", () => {
+  scope(() => {
+    const x = six().requireGrad(), row = x.detach().slice(0, 1);
+    const y = x.add(row).sub(1).mul(row).div(2); // ((x + r) - 1) · r / 2
+    assertEquals([...y.dataSync()], [0.5, 3, 1.5, 5, 2.5, 7]);
+    assertEquals([...x.matmul(x.transpose()).dataSync()], [5, 11, 17, 11, 25, 39, 17, 39, 61]);
+    assertEquals([...x.mean(0).dataSync()], [3, 4]);
+    y.sum().backward();
+    assertEquals([...x.grad!.dataSync()], [0.5, 1, 0.5, 1, 0.5, 1]);
+    x.zeroGrad();
+  });
+});

@@ -29,10 +29,12 @@ import {
 } from "../../mod.ts";
 import { swiglu } from "../../src/tensor/activation.ts";
 import { cast } from "../../src/tensor/cast.ts";
-import { gatherRows } from "../../src/tensor/gather.ts";
+import { embedding, gatherRows, oneHot, takeAlongAxis } from "../../src/tensor/gather.ts";
+import { concatenate, split, stack } from "../../src/tensor/join.ts";
 import { addLinear, linear } from "../../src/tensor/linear.ts";
 import { matmul } from "../../src/tensor/matmul.ts";
 import { addLayerNorm, rmsNorm } from "../../src/tensor/norm.ts";
+import { rotary } from "../../src/tensor/rotary.ts";
 import { configPath, root } from "../../tools/project.ts";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true
@@ -200,6 +202,27 @@ const promises: Record<string, () => void> = {
     // @ts-expect-error: whole numbers
     matmul(ids, ids);
   },
+  "tensors are joined, taken apart and gathered with their rank": () => {
+    const joined = concatenate([matrix, matrix], 1), stacked = stack([half, half]);
+    same<typeof joined, Tensor<"float32", 2>>();
+    same<typeof stacked, Tensor<"bfloat16", 3>>();
+    const parts = split(cube, 3, -1), embedded = embedding(ids, half), marked = oneHot(ids, 9);
+    same<typeof parts, Tensor<"float32", 3>[]>();
+    same<typeof embedded, Tensor<"bfloat16", 2>>();
+    same<typeof marked, Tensor<"float32", 2>>();
+    const turned = rotary(cube, { cosine: matrix, sine: matrix });
+    same<typeof turned, Tensor<"float32", 3>>();
+    // @ts-expect-error: the tensors come as a list
+    concatenate(matrix, matrix);
+    // @ts-expect-error: indices are whole numbers
+    takeAlongAxis(matrix, matrix, 1);
+    // @ts-expect-error: the indices have another rank
+    takeAlongAxis(matrix, ids, 1);
+    // @ts-expect-error: ids come first
+    embedding(half, ids);
+    // @ts-expect-error: whole numbers do not turn
+    rotary(ids, { cosine: matrix, sine: matrix });
+  },
   "norms keep the rank": () => {
     const normed = rmsNorm(matrix, vector),
       rounded = rmsNorm(matrix, vector, { dtype: "bfloat16" });
@@ -221,8 +244,7 @@ const promises: Record<string, () => void> = {
     const activated = swiglu(matrix), rounded = swiglu(matrix, "bfloat16");
     same<typeof activated, Tensor<"float32", 2>>();
     same<typeof rounded, Tensor<"bfloat16", 2>>();
-    // @ts-expect-error: rank 3
-    swiglu(cube);
+    same<ReturnType<typeof swiglu<3>>, Tensor<"float32", 3>>();
     swiglu(half);
     // @ts-expect-error: whole numbers
     swiglu(ids);
@@ -234,8 +256,10 @@ const promises: Record<string, () => void> = {
     same<typeof up, Tensor<"float32", 2>>();
     // @ts-expect-error: to its own type
     cast(half, "bfloat16");
-    // @ts-expect-error: from whole numbers
-    cast(ids, "float32");
+    const numbers = cast(ids, "float32");
+    same<typeof numbers, Tensor<"float32", 1>>();
+    // @ts-expect-error: whole numbers become float32 first
+    cast(ids, "bfloat16");
   },
   "gatherRows keeps the table's dtype and wants int32 ids": () => {
     const rows = gatherRows(half, ids);

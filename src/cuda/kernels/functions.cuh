@@ -1,5 +1,5 @@
 // Functions of one number and their derivatives. `value` is y = f(x); `backward` is g · f'(x), given x, or y
-// where that is the cheaper to have: src/tensor/unary.ts says which. Where f' is 0 by a comparison, so is
+// where that is the cheaper to have. Where f' is 0 by a comparison, so is
 // the product, whatever g is.
 #pragma once
 #include "math.cuh"
@@ -28,25 +28,30 @@ __device__ __forceinline__ float gelu_slope(float x) {
   return normal_share(x) + x * density;
 }
 
-// 1 / (1 + e^-x) by an exponential that is quicker than sigmoid's, and whose error grows with x as that of
-// a rounded argument does: for products with something as large as x.
-__device__ __forceinline__ float quick_sigmoid(float x) {
-  float power = exp2_nonpositive(-absolute(x) * 1.44269504f);
-  return (x < 0 ? power : 1.0f) / (1.0f + power);
-}
+// σ(x) = 1 / (1 + e^-x) and its derivative σ(1 - σ), by an exponential that is quicker than sigmoid's, and
+// whose error grows with x as that of a rounded argument does: for products with something as large as x.
+struct logistic {
+  float share, slope;
+
+  __device__ __forceinline__ explicit logistic(float x) {
+    float power = exp2_nonpositive(-absolute(x) * 1.44269504f), inverse = 1.0f / (1.0f + power);
+    share = (x < 0 ? power : 1.0f) * inverse;
+    slope = power * inverse * inverse;
+  }
+};
+
 __device__ __forceinline__ float silu_slope(float x) {
-  float share = quick_sigmoid(x);
-  return share * (1.0f + x * (1.0f - share));
+  logistic at(x);
+  return at.share + x * at.slope;
 }
 
-// x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, as x · sigmoid of twice tanh's argument.
-__device__ __forceinline__ float gelu_tanh_share(float x) {
-  return quick_sigmoid(TWICE_ROOT * x * (1.0f + CUBIC * x * x));
+// gelu's approximation x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2 is x σ(z), z being twice tanh's argument.
+__device__ __forceinline__ float gelu_argument(float x) {
+  return TWICE_ROOT * x * (1.0f + CUBIC * x * x);
 }
 __device__ __forceinline__ float gelu_tanh_slope(float x) {
-  float share = gelu_tanh_share(x);
-  float change = TWICE_ROOT * (1.0f + 3.0f * CUBIC * x * x);
-  return share + x * share * (1.0f - share) * change;
+  logistic at(gelu_argument(x));
+  return at.share + x * at.slope * TWICE_ROOT * (1.0f + 3.0f * CUBIC * x * x);
 }
 
 __device__ __forceinline__ float softplus_of(float x) {
@@ -60,9 +65,9 @@ FUNCTION(square, x *x, 2.0f * g * s)
 FUNCTION(log, fast_log(x), g / s)
 FUNCTION(log1p, fast_log1p(x), g / (1.0f + s))
 FUNCTION(erf, fast_erf(x), g * 1.12837917f * exp2_nonpositive(-s * s * 1.44269504f))
-FUNCTION(silu, x *quick_sigmoid(x), g *silu_slope(s))
+FUNCTION(silu, x *logistic(x).share, g *silu_slope(s))
 FUNCTION(gelu, x *normal_share(x), g *gelu_slope(s))
-FUNCTION(gelu_tanh, x *gelu_tanh_share(x), g *gelu_tanh_slope(s))
+FUNCTION(gelu_tanh, x *logistic(gelu_argument(x)).share, g *gelu_tanh_slope(s))
 FUNCTION(softplus, x != x ? x : softplus_of(x), g *sigmoid(s))
 FUNCTION(relu, x < 0 ? 0.0f : x, s <= 0 ? 0.0f : g)  // given y, it is the same
 

@@ -195,14 +195,12 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
       while (columns - c >= 16) {
         int count = columns - c < CHUNK ? (columns - c) & ~15 : CHUNK;
         unsigned bits[CHUNK], smaller = 0, largest = 0;
-        float partial = 0;
         for (int j = 0; j < count; j++) {
           bits[j] = magnitude(load(c + j));
-          partial += __uint_as_float(bits[j]);
+          sum += static_cast<double>(__uint_as_float(bits[j]));
           smaller += bits[j] < low;
           largest = bits[j] > largest ? bits[j] : largest;
         }
-        sum += static_cast<double>(partial);
         below += smaller;
         held += keep_between(waiting + held, bits, count, low, width);
         if (largest >= top) {
@@ -216,11 +214,10 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
         c += count;
       }
     }
-    float partial = 0;
     for (; c < columns; c += WARP) {
       float value = load(c);
       unsigned bits = magnitude(value);
-      partial += absolute(value);
+      sum += static_cast<double>(__uint_as_float(bits));
       below += bits < low;
       if (bits - low <= width) {
         waiting[held++] = bits;
@@ -228,7 +225,6 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
       }
       list_large(first + c, value);
     }
-    sum += static_cast<double>(partial);
   }
   if (held) flush();
   sum = warp_sum(sum);

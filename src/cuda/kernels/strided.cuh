@@ -64,34 +64,75 @@ struct stored<unsigned char> {
   __device__ __forceinline__ static unsigned char from(int value) { return value; }
 };
 
-// y = F::value(a, b) over a piece of a row; without a pointer an operand is the same number everywhere.
+// One row whose operands step by 1, or by 0 and are the number given.
+template <class F, bool STEP_A, bool STEP_B, class Y, class A, class B, class V>
+__device__ __forceinline__ void binary_row(Y *__restrict__ y, const A *__restrict__ a,
+                                           const B *__restrict__ b, V one_a, V one_b, int count) {
+  for (int i = lane(); i < count; i += WARP) {
+    V value_a = STEP_A ? number(a[i]) : one_a, value_b = STEP_B ? number(b[i]) : one_b;
+    y[i] = stored<Y>::from(F::value(value_a, value_b));
+  }
+}
+
+// y = F::value(a, b); without a pointer an operand is the same number everywhere.
 template <class F, class Y, class A, class B, class V>
-__device__ __forceinline__ void binary(Y *__restrict__ y, const A *__restrict__ a,
-                                       const B *__restrict__ b, V number_a, V number_b,
+__device__ __forceinline__ void binary(Y *y, const A *a, const B *b, V number_a, V number_b,
                                        const layout<2> &over) {
   long long step_a = over.column[0], step_b = over.column[1];
   walk(over, [=](long long to, const long long *at, int count) {
-    Y *__restrict__ row = y + to;
-    const A *__restrict__ left = a + at[0];
-    const B *__restrict__ right = b + at[1];
-    V one_a = a ? number(left[0]) : number_a, one_b = b ? number(right[0]) : number_b;
+    Y *row = y + to;
+    const A *from_a = a + at[0];
+    const B *from_b = b + at[1];
+    V one_a = a ? number(from_a[0]) : number_a, one_b = b ? number(from_b[0]) : number_b;
     if (step_a == 1 && step_b == 1) {
-      for (int c = lane(); c < count; c += WARP) {
-        row[c] = stored<Y>::from(F::value(number(left[c]), number(right[c])));
-      }
+      binary_row<F, true, true>(row, from_a, from_b, one_a, one_b, count);
     } else if (step_a == 1 && step_b == 0) {
-      for (int c = lane(); c < count; c += WARP) {
-        row[c] = stored<Y>::from(F::value(number(left[c]), one_b));
-      }
+      binary_row<F, true, false>(row, from_a, from_b, one_a, one_b, count);
     } else if (step_a == 0 && step_b == 1) {
-      for (int c = lane(); c < count; c += WARP) {
-        row[c] = stored<Y>::from(F::value(one_a, number(right[c])));
-      }
+      binary_row<F, false, true>(row, from_a, from_b, one_a, one_b, count);
     } else {
-      for (int c = lane(); c < count; c += WARP) {
-        V value_a = step_a ? number(left[c * step_a]) : one_a;
-        V value_b = step_b ? number(right[c * step_b]) : one_b;
-        row[c] = stored<Y>::from(F::value(value_a, value_b));
+      for (int i = lane(); i < count; i += WARP) {
+        asm volatile("");  // no vectors here: they would be no faster, and take long to compile
+        V value_a = step_a ? number(from_a[i * step_a]) : one_a;
+        V value_b = step_b ? number(from_b[i * step_b]) : one_b;
+        row[i] = stored<Y>::from(F::value(value_a, value_b));
+      }
+    }
+  });
+}
+
+// The same of three operands. The first has a pointer, and steps by 1 where any does.
+template <class F, bool STEP_B, bool STEP_C, class Y, class A, class B, class V>
+__device__ __forceinline__ void ternary_row(Y *__restrict__ y, const A *__restrict__ a,
+                                            const B *__restrict__ b, const B *__restrict__ c,
+                                            V one_b, V one_c, int count) {
+  for (int i = lane(); i < count; i += WARP) {
+    V value_b = STEP_B ? number(b[i]) : one_b, value_c = STEP_C ? number(c[i]) : one_c;
+    y[i] = stored<Y>::from(F::value(number(a[i]), value_b, value_c));
+  }
+}
+
+template <class F, class Y, class A, class B, class V>
+__device__ __forceinline__ void ternary(Y *y, const A *a, const B *b, const B *c, V number_b,
+                                        V number_c, const layout<3> &over) {
+  long long step_a = over.column[0], step_b = over.column[1], step_c = over.column[2];
+  walk(over, [=](long long to, const long long *at, int count) {
+    Y *row = y + to;
+    const A *from_a = a + at[0];
+    const B *from_b = b + at[1], *from_c = c + at[2];
+    V one_b = b ? number(from_b[0]) : number_b, one_c = c ? number(from_c[0]) : number_c;
+    if (step_a == 1 && step_b == 1 && step_c == 1) {
+      ternary_row<F, true, true>(row, from_a, from_b, from_c, one_b, one_c, count);
+    } else if (step_a == 1 && step_b == 1 && step_c == 0) {
+      ternary_row<F, true, false>(row, from_a, from_b, from_c, one_b, one_c, count);
+    } else if (step_a == 1 && step_b == 0 && step_c == 1) {
+      ternary_row<F, false, true>(row, from_a, from_b, from_c, one_b, one_c, count);
+    } else {
+      for (int i = lane(); i < count; i += WARP) {
+        asm volatile("");  // as above
+        V value_b = step_b ? number(from_b[i * step_b]) : one_b;
+        V value_c = step_c ? number(from_c[i * step_c]) : one_c;
+        row[i] = stored<Y>::from(F::value(number(from_a[i * step_a]), value_b, value_c));
       }
     }
   });

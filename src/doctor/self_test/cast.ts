@@ -1,7 +1,8 @@
 // Conversions between types, for every bfloat16 number and what lies between two of them.
 
 import type { Device } from "../../cuda/device.ts";
-import { assertSame, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
+import { assertAllSame, assertSame, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
+import type { DType } from "../../tensor/dtype.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
@@ -51,8 +52,32 @@ export function checkPatterns(device: Device): number {
   return 0;
 }
 
+/** Compares conversions of whole numbers and masks, and towards whole numbers, with Math's. */
+export function checkWhole(device: Device, random: Random, prefix = ""): number {
+  const convert = (from: DType, to: DType, data: ArrayLike<number>) => {
+    const x = given(device, from, data), y = wanted(device, to, data.length);
+    device.kernel(`${prefix}cast_${from}_to_${to}`)
+      .overElements(data.length, y.pointer, x.pointer, data.length);
+    return y.take();
+  };
+  const ints = Int32Array.from({ length: 577 }, () => random.bits());
+  assertAllSame(convert("int32", "float32", ints), Float32Array.from(ints), "int32 as float32");
+  const bytes = random.bytes(577);
+  assertAllSame(convert("uint8", "float32", bytes), Float32Array.from(bytes), "uint8 as float32");
+  const ends = [NaN, Infinity, -Infinity, 2 ** 31, -(2 ** 31), 2147483520, 0.99, -0.99, -1.5];
+  const floats = Float32Array.of(...ends, ...random.normals(577, 1e5));
+  const most = 2 ** 31 - 1, limited = floats.map((x) => Math.max(x, -(2 ** 31)));
+  const whole = Array.from(limited, (x) => x !== x ? 0 : x > most ? most : Math.trunc(x) + 0);
+  assertAllSame(convert("float32", "int32", floats), whole, "float32 as int32");
+  return 0;
+}
+
 /** Each kernel of cast.cu. */
 export const selfTests: SelfTest[] = [
   { kernels: ["cast_float32_to_bfloat16"], run: checkTies },
   { kernels: ["cast_bfloat16_to_float32"], run: checkPatterns },
+  {
+    kernels: ["cast_int32_to_float32", "cast_uint8_to_float32", "cast_float32_to_int32"],
+    run: checkWhole,
+  },
 ];

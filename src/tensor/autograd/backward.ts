@@ -2,7 +2,7 @@
 
 import { add, addInPlace } from "../arithmetic.ts";
 import { copyInto } from "../contiguous.ts";
-import type { DType } from "../dtype.ts";
+import type { DType, FloatType } from "../dtype.ts";
 import { keep, keepReturned } from "../scope.ts";
 import { Tensor } from "../tensor.ts";
 import type { Edge, GraphNode } from "./graph.ts";
@@ -60,9 +60,9 @@ class Pending {
     if (!before) {
       all[index] = gradient.unownedAlias();
     } else if (before.isExclusive && before.isContiguous) {
-      addInPlace(before, gradient);
+      addInPlace(before as Tensor<FloatType>, gradient as Tensor<FloatType>);
     } else {
-      all[index] = keep(add(before as Tensor<"float32">, gradient as Tensor<"float32">));
+      all[index] = keep(add(before as Tensor<FloatType>, gradient as Tensor<FloatType>));
       before.dispose();
     }
   }
@@ -114,7 +114,7 @@ function hook(node: GraphNode, gradients: (Tensor | null)[]): void {
 /** Adds to a leaf's gradient, which is a contiguous tensor of its own. */
 function accumulate(leaf: GraphNode, gradient: Tensor): void {
   if (leaf.gradient && !leaf.gradient.disposed) {
-    addInPlace(leaf.gradient, gradient);
+    addInPlace(leaf.gradient as Tensor<FloatType>, gradient as Tensor<FloatType>);
     return;
   }
   if (gradient.isExclusive && gradient.isContiguous) {

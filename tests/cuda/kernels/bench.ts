@@ -54,6 +54,8 @@ export interface Fault {
   from: string | RegExp;
   /** The replacement of each occurrence. */
   to: string;
+  /** Of the lines that use a macro, those that are kept: all, unless fewer compile sooner. */
+  only?: RegExp;
   /** The check that must fail, given the prefix of the mutant's kernel names. */
   check: (device: Device, random: Random, prefix: string) => void;
 }
@@ -73,8 +75,12 @@ export function faultsAreFound(faults: Fault[]): void {
       const changed = text.replaceAll(fault.from, fault.to);
       assert(changed !== text, `${fault.file} does not contain ${fault.from}`);
       const prefix = `mutant${++mutants}_`;
+      const few = changed.replace(
+        /^[A-Z]+\(.*\)$/gm,
+        (line) => fault.only?.test(line) ?? true ? line : "",
+      );
       // Kernels are renamed, so that the faulty ones stand beside the right ones; those of macros too.
-      const mutant = changed.replace(
+      const mutant = few.replace(
         /(__global__\s+void\s+)(\w+)(##)?/g,
         (_, head: string, name: string, paste = "") => head + prefix + paste + name + paste,
       );

@@ -1,7 +1,12 @@
 // cast.cu against a conversion that looks at both neighbours, and back.
 
 import { assertEquals } from "@std/assert";
-import { checkPatterns, checkTies, toBfloat16 } from "../../../src/doctor/self_test/cast.ts";
+import {
+  checkPatterns,
+  checkTies,
+  checkWhole,
+  toBfloat16,
+} from "../../../src/doctor/self_test/cast.ts";
 import { faultsAreFound, kernelTest, numbersToBfloat16 } from "./bench.ts";
 
 kernelTest(
@@ -25,6 +30,8 @@ kernelTest("odd sizes are converted to the last element", (device, random) => {
 
 kernelTest("each of the 65,536 bfloat16 patterns becomes the same float32", checkPatterns);
 
+kernelTest("whole numbers and masks are converted, and floats cut towards 0", checkWhole);
+
 Deno.test("the reference rounds known values right", () => {
   // 1 + 2⁻⁸ lies between 1 and 1 + 2⁻⁷: to even is 1; 1 + 3·2⁻⁸ goes up to 1 + 2⁻⁶.
   // Infinity begins halfway between the largest number and 2¹²⁸, at 3.39618e38.
@@ -46,8 +53,16 @@ faultsAreFound([
   {
     name: "the upper half is taken without rounding",
     file: "cast.cu",
-    from: "from_float<bfloat16>(x[i])",
-    to: "bfloat16{static_cast<unsigned short>(__float_as_uint(x[i]) >> 16)}",
+    from: "from_float<to_type>(to_float(x[i]))",
+    to: "to_type{static_cast<unsigned short>(__float_as_uint(x[i]) >> 16)}",
+    only: /float32, float, bfloat16/,
     check: checkTies,
+  },
+  {
+    name: "whole numbers beyond the limit are not limited",
+    file: "cast.cu",
+    from: "limited < 2147483648.0f",
+    to: "limited < 1e3f",
+    check: checkWhole,
   },
 ]);

@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../../src/cuda/device.ts";
 import { erf } from "../../../src/doctor/self_test/functions.ts";
 import { scope } from "../../../src/tensor/scope.ts";
-import { Random } from "../../random.ts";
+import type { Random } from "../../random.ts";
 import { given, kernelTest, openDevice, wanted } from "./bench.ts";
 
 const functions = ["fast_log", "fast_log1p", "fast_expm1", "fast_tanh", "sigmoid", "fast_erf"];

@@ -1,0 +1,102 @@
+// unary.cu against Math in float64.
+
+import type { Device } from "../../../src/cuda/device.ts";
+import {
+  checkClamp,
+  checkSlope,
+  checkValue,
+  FUNCTIONS,
+  inputsOf,
+} from "../../../src/doctor/self_test/unary.ts";
+import type { Random } from "../../random.ts";
+import { type Fault, faultsAreFound, kernelTest } from "./bench.ts";
+
+const COUNTS = [1, 2, 31, 33, 255, 257, 577];
+
+for (const name of Object.keys(FUNCTIONS)) {
+  kernelTest(`${name} and its gradient equal their formulas at odd sizes`, (device, random) => {
+    for (const dtype of ["float32", "bfloat16"] as const) {
+      for (const count of [...COUNTS, device.multiprocessors * 8 * 257 + 3]) {
+        const x = inputsOf(name, random, count);
+        checkValue(device, name, dtype, x);
+        checkSlope(device, name, dtype, random.normals(count), x);
+      }
+    }
+  });
+}
+
+kernelTest("clamp and its gradient equal their formulas at odd sizes", (device, random) => {
+  for (const dtype of ["float32", "bfloat16"] as const) {
+    for (const count of COUNTS) checkClamp(device, dtype, random.normals(count));
+    checkClamp(device, dtype, [NaN, Infinity, -Infinity, -0.75, 1.25]);
+  }
+});
+
+kernelTest(
+  "sin and cos of large angles leave the others of their piece right",
+  (device, random) => {
+    const angles = random.normals(700, 1e3);
+    angles.set([1e8, -3e20, 65537, Infinity, NaN], 290);
+    for (const name of ["sin", "cos"]) {
+      checkValue(device, name, "float32", angles);
+      checkSlope(device, name, "float32", random.normals(700), angles);
+    }
+  },
+);
+
+const value = (name: string) => (device: Device, random: Random, prefix: string) =>
+  checkValue(device, name, "float32", inputsOf(name, random, 577), prefix);
+const slope = (name: string) => (device: Device, random: Random, prefix: string) =>
+  checkSlope(device, name, "float32", random.normals(577), inputsOf(name, random, 577), prefix);
+const fault = (
+  name: string,
+  from: string | RegExp,
+  to: string,
+  check: Fault["check"],
+): Fault => ({
+  name,
+  file: "unary.cu",
+  from,
+  to,
+  check,
+  only: /^UNARY\((exp|log)\)|^\w+\(.*float32|^CLAMP\(float/,
+});
+
+faultsAreFound([
+  fault(
+    "the last element is left out",
+    "i < span_end(count)",
+    "i < span_end(count - 1)",
+    value("exp"),
+  ),
+  fault("one element too many", "i < span_end(count)", "i < span_end(count + 1)", slope("exp")),
+  fault(
+    "x for the gradient",
+    "F::backward(to_float(g[i])",
+    "F::backward(to_float(saved[i])",
+    slope("log"),
+  ),
+  fault("the sign of cos' gradient", "value : -value", "value : value", slope("cos")),
+  fault("sin for cos", "1 - QUARTERS", "QUARTERS", slope("sin")),
+  fault("the last angle of a piece is left out", "k < length", "k < length - 1", value("sin")),
+  fault(
+    "large angles by the quick way",
+    "largest <= __float_as_uint(LARGEST_ANGLE)",
+    "largest <= 0x7fffffffu",
+    (device, _, prefix) =>
+      checkValue(device, "sin", "float32", Float32Array.of(1, 1e8, 2, 3e20), prefix),
+  ),
+  fault("round as floor", "rintf(x)", "floorf(x)", value("round")),
+  fault(
+    "clamp takes the lower limit for both",
+    "value > high ? high",
+    "value > high ? low",
+    (device, random, prefix) => checkClamp(device, "float32", random.normals(99), prefix),
+  ),
+  fault(
+    "clamp's gradient passes everywhere",
+    "(value >= low) & (value <= high)",
+    "value <= high",
+    (device, random, prefix) => checkClamp(device, "float32", random.normals(99), prefix),
+  ),
+]);
