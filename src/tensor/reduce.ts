@@ -3,7 +3,8 @@
 // the order of a sum is the same on each run.
 
 import type { DType } from "./dtype.ts";
-import { rowMajor, Tensor } from "./tensor.ts";
+import { rowMajor } from "./strides.ts";
+import { Tensor } from "./tensor.ts";
 
 /** A reduction over the middle of three axes. */
 export interface Collapsed {
