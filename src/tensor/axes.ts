@@ -5,7 +5,7 @@ import type { DType } from "./dtype.ts";
 import type { Minus, Minus1 } from "./rank.ts";
 import { type Collapsed, runsOf } from "./reduce.ts";
 import type { Tensor } from "./tensor.ts";
-import { resolveAxis } from "./views.ts";
+import { resolveAxis, transpose } from "./views.ts";
 
 /** One axis, or several; negative ones count from the end. */
 export type Axes = number | readonly number[];
@@ -97,4 +97,9 @@ export function linesOf<D extends DType>(
     extents: { outer: count === 0 ? 0 : x.size / count, reduced: count, inner: 1 },
     restore: (flat) => flat.reshape(shape).permute(back),
   };
+}
+
+/** `x` with an axis and the last one exchanged; itself if they are the same. */
+export function lastTo<D extends DType>(x: Tensor<D>, axis: number): Tensor<D> {
+  return axis === x.shape.length - 1 ? x : transpose(x, axis, -1);
 }

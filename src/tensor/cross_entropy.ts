@@ -5,7 +5,7 @@ import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
 import { toFloat32 } from "./precision.ts";
 import type { Minus1 } from "./rank.ts";
-import { reduceMiddle } from "./reduce.ts";
+import { reduceMiddle, shaped } from "./reduce.ts";
 import { checkShape, Tensor } from "./tensor.ts";
 
 /** What becomes of the losses of single examples. */
@@ -49,14 +49,14 @@ const crossEntropyOp = defineOp("crossEntropy", (
   device.kernel("cross_entropy_mean")
     .once(mean.pointer, losses.pointer, to.pointer, rows, ignored);
   const result = reduction === "mean"
-    ? mean.slice(0, 1).reshape([])
+    ? mean.asStrided<number>([], [])
     : reduction === "sum"
-    ? reduceMiddle("sum", losses, { outer: 1, reduced: rows, inner: 1 }).reshape([])
-    : losses.reshape(targets.shape);
+    ? shaped(reduceMiddle("sum", losses, { outer: 1, reduced: rows, inner: 1 }), [])
+    : shaped(losses, targets.shape);
   return {
-    result: result as Tensor<"float32">,
+    result,
     inputs: [logits],
-    saved: [x, logSums, to, mean.slice(1)] as const,
+    saved: [x, logSums, to, mean.asStrided<1>([1], [1], 1)] as const,
     backward: (g, [x, logSums, to, share]) => {
       const dx = Tensor.empty(device, dtype, shape), gradient = toFloat32(g);
       if (rows === 0) return [dx];

@@ -12,7 +12,7 @@ import {
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
 import { fromFloat32, toFloat32 } from "./precision.ts";
-import { partsOf, reduceAxes, reduceMiddle, spread } from "./reduce.ts";
+import { partsOf, reduceAxes, reduceMiddle, shaped, spread } from "./reduce.ts";
 import { Tensor } from "./tensor.ts";
 
 type Extremum = "max" | "min";
@@ -27,7 +27,7 @@ function refuseNone(operation: string, { from, shape, count }: Reduction): void 
 function extremum(x: Tensor<FloatType>, name: Extremum, reduction: Reduction) {
   const values = reduceAxes(name, contiguous(x), reduction.isReduced);
   return {
-    result: fromFloat32(values, x.dtype).reshape(reduction.shape) as Tensor<FloatType>,
+    result: shaped(fromFloat32(values, x.dtype), reduction.shape),
     inputs: [x],
     saved: [x, values] as const,
     backward: (g: Tensor<FloatType>, [x, b]: readonly [Tensor<FloatType>, Tensor<"float32">]) => {
@@ -85,7 +85,7 @@ const whereOp = defineOp("argmax", (x: Tensor<FloatType>, name: Extremum, reduct
       parts,
     );
   }
-  return { result: index.reshape(reduction.shape) as Tensor, inputs: [], backward: () => [] };
+  return { result: shaped(index, reduction.shape), inputs: [], backward: () => [] };
 });
 
 /**
@@ -125,9 +125,7 @@ export function argmin<
 }
 
 const truthOp = defineOp("any", (x: Tensor<"uint8">, name: string, reduction: Reduction) => ({
-  result: reduceAxes<"uint8">(name, contiguous(x), reduction.isReduced).reshape(
-    reduction.shape,
-  ) as Tensor,
+  result: shaped(reduceAxes<"uint8">(name, contiguous(x), reduction.isReduced), reduction.shape),
   inputs: [],
   backward: () => [],
 }));

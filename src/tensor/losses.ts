@@ -3,7 +3,7 @@
 import { defineOp } from "./autograd/define_op.ts";
 import { contiguous } from "./contiguous.ts";
 import type { LossReduction } from "./cross_entropy.ts";
-import { reduceMiddle } from "./reduce.ts";
+import { reduceMiddle, shaped } from "./reduce.ts";
 import { checkShape, Tensor } from "./tensor.ts";
 
 type Float32 = Tensor<"float32">;
@@ -30,7 +30,7 @@ function loss(x: Float32, target: Float32, name: string, reduction: string) {
   }
   const whole = { outer: 1, reduced: parts, inner: 1 };
   return {
-    result: isEach ? y : reduceMiddle("sum", y, whole, null, scale).reshape([]) as Float32,
+    result: isEach ? y : shaped(reduceMiddle("sum", y, whole, null, scale), []),
     inputs: [x, target],
     saved: [from, to] as const,
     backward: (

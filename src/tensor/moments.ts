@@ -11,7 +11,7 @@ import {
 } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import { toFloat32 } from "./precision.ts";
-import { reduceAxes, reduceMiddle, spread } from "./reduce.ts";
+import { reduceAxes, reduceMiddle, shaped, spread } from "./reduce.ts";
 import type { Tensor } from "./tensor.ts";
 
 type Float32 = Tensor<"float32">;
@@ -39,7 +39,7 @@ function deviations(x: Float32, reduction: Reduction, correction: number) {
 const varianceOp = defineOp("variance", (x: Float32, reduction: Reduction, correction: number) => {
   const { mean, variance, scale } = deviations(x, reduction, correction);
   return {
-    result: variance.reshape(reduction.shape) as Float32,
+    result: shaped(variance, reduction.shape),
     inputs: [x],
     saved: [x, mean] as const,
     backward: (g, [x, b]) => {
@@ -73,7 +73,7 @@ export function variance<
 const stdOp = defineOp("std", (x: Float32, reduction: Reduction, correction: number) => {
   const { mean, variance, scale } = deviations(x, reduction, correction), std = root(variance);
   return {
-    result: std.reshape(reduction.shape) as Float32,
+    result: shaped(std, reduction.shape),
     inputs: [x],
     saved: [x, std, mean] as const,
     backward: (g, [x, a, b]) => {
@@ -112,7 +112,7 @@ const normOp = defineOp("norm", (x: Float32, reduction: Reduction, p: number) =>
   const sums = reduceAxes(NORMS.get(p)!, contiguous(x), reduction.isReduced);
   const norm = p === 2 ? root(sums) : sums;
   return {
-    result: norm.reshape(reduction.shape) as Float32,
+    result: shaped(norm, reduction.shape),
     inputs: [x],
     saved: [x, norm] as const,
     backward: (gradient, [x, norm]) => {
@@ -156,7 +156,7 @@ const logSumExpOp = defineOp("logSumExp", (x: Float32, reduction: Reduction) => 
       .overElements(result.size, result.pointer, largest.pointer, result.size);
   }
   return {
-    result: result.reshape(reduction.shape) as Float32,
+    result: shaped(result, reduction.shape),
     inputs: [x],
     saved: [x, result] as const,
     backward: (g, [x, b]) => {

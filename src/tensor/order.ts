@@ -3,6 +3,7 @@
 import { defineOp } from "./autograd/define_op.ts";
 import {
   type Axes,
+  lastTo,
   type ReducedRank,
   type ReduceOptions,
   type Reduction,
@@ -11,8 +12,9 @@ import {
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type FloatType } from "./dtype.ts";
 import { toFloat32 } from "./precision.ts";
+import { shaped } from "./reduce.ts";
 import { Tensor } from "./tensor.ts";
-import { resolveAxis, transpose } from "./views.ts";
+import { resolveAxis } from "./views.ts";
 
 type Float = Tensor<FloatType>;
 
@@ -57,23 +59,23 @@ export function sortRows(
 
 const sortOp = defineOp("sort", (x: Float, axis: number, top: number, descending: boolean) => {
   const { device, dtype } = x, columns = x.shape[axis]!, rows = columns ? x.size / columns : 0;
-  const moved = contiguous(transpose(x, axis, -1));
+  const moved = contiguous(lastTo(x, axis));
   const shape = moved.shape.with(-1, top);
   const { values, indices } = sortRows(moved, rows, columns, top, descending);
-  const back = (y: Tensor) => transpose(y.reshape(shape), axis, -1);
+  const back = (y: Tensor) => lastTo(shaped(y, shape), axis);
   return {
     result: [back(values), back(indices)],
     inputs: [x],
     saved: [indices] as const,
     backward: ([g], [indices]) => {
       if (!g) return [null];
-      const dy = contiguous(transpose(g, axis, -1));
+      const dy = contiguous(lastTo(g, axis));
       const dx = Tensor.zeros(device, dtype, moved.shape);
       if (dy.size > 0) {
         device.kernel(`unsort_${dtype}`)
           .overRows(rows, dx.pointer, dy.pointer, indices.pointer, rows, columns, top);
       }
-      return [transpose(dx, axis, -1)];
+      return [lastTo(dx, axis)];
     },
   };
 });
@@ -169,7 +171,7 @@ const quantileOp = defineOp(
         .overElements(rows, y.pointer, values.pointer, rows, count, lower, weight);
     }
     return {
-      result: y.reshape(shape) as Tensor<"float32">,
+      result: shaped(y, shape),
       inputs: [x],
       saved: [indices] as const,
       backward: (gradient, [indices]) => {

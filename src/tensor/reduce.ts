@@ -3,6 +3,7 @@
 // the order of a sum is the same on each run.
 
 import type { DType } from "./dtype.ts";
+import { rowMajor } from "./strides.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A reduction over the middle of three axes. */
@@ -146,4 +147,9 @@ export function spread<D extends "float32" | "bfloat16">(
     scale,
   );
   return dx;
+}
+
+/** The elements of a contiguous tensor in another shape, for results of operations: no gradient flows through it. */
+export function shaped<D extends DType>(x: Tensor<D>, shape: readonly number[]): Tensor<D> {
+  return x.asStrided(shape, rowMajor(shape));
 }

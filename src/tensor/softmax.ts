@@ -2,9 +2,10 @@
 
 import { defineOp } from "./autograd/define_op.ts";
 import { contiguous } from "./contiguous.ts";
+import { lastTo } from "./axes.ts";
 import type { FloatType } from "./dtype.ts";
 import { Tensor } from "./tensor.ts";
-import { resolveAxis, transpose } from "./views.ts";
+import { resolveAxis } from "./views.ts";
 
 type Float = Tensor<FloatType>;
 
@@ -20,7 +21,7 @@ export interface SoftmaxOptions {
 }
 
 /** `x` with `axis` exchanged with the last one, contiguous. */
-const rowsAlong = (x: Float, axis: number) => contiguous(transpose(x, axis, -1));
+const rowsAlong = (x: Float, axis: number) => contiguous(lastTo(x, axis));
 
 /** Launches a kernel of softmax.cu over the rows of contiguous tensors of one shape. */
 function overRows(name: string, inputs: Float[], ...rest: number[]): Float {
@@ -42,11 +43,11 @@ function overRows(name: string, inputs: Float[], ...rest: number[]): Float {
 const softmaxOp = defineOp("softmax", (x: Float, axis: number, scale: number, queries: number) => {
   const y = overRows("softmax", [rowsAlong(x, axis)], queries, scale);
   return {
-    result: transpose(y, axis, -1),
+    result: lastTo(y, axis),
     inputs: [x],
     saved: [y] as const,
     backward: (g, [y]) => [
-      transpose(overRows("softmax_backward", [y, rowsAlong(g, axis)], scale), axis, -1),
+      lastTo(overRows("softmax_backward", [y, rowsAlong(g, axis)], scale), axis),
     ],
   };
 });
@@ -88,11 +89,11 @@ export function softmax<D extends FloatType, R extends number>(
 const logSoftmaxOp = defineOp("logSoftmax", (x: Float, axis: number) => {
   const y = overRows("log_softmax", [rowsAlong(x, axis)]);
   return {
-    result: transpose(y, axis, -1),
+    result: lastTo(y, axis),
     inputs: [x],
     saved: [y] as const,
     backward: (g, [y]) => [
-      transpose(overRows("log_softmax_backward", [y, rowsAlong(g, axis)]), axis, -1),
+      lastTo(overRows("log_softmax_backward", [y, rowsAlong(g, axis)]), axis),
     ],
   };
 });

@@ -12,7 +12,7 @@ import {
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
 import { fromFloat32, toFloat32 } from "./precision.ts";
-import { reduceAxes, reduceMiddle, scaled, spread } from "./reduce.ts";
+import { reduceAxes, reduceMiddle, scaled, shaped, spread } from "./reduce.ts";
 import { Tensor } from "./tensor.ts";
 import { resolveAxis } from "./views.ts";
 
@@ -25,7 +25,7 @@ function scaledSum(
   const { dtype } = x;
   const sums = reduceAxes("sum", contiguous(x), isReduced, scale);
   return {
-    result: fromFloat32(sums, dtype).reshape(shape) as Tensor<FloatType>,
+    result: shaped(fromFloat32(sums, dtype), shape),
     inputs: [x],
     backward: (g: Tensor<FloatType>) => {
       const each = scale === 1 ? g : fromFloat32(scaled(contiguous(g), scale), dtype);
@@ -73,7 +73,7 @@ export function mean<
 }
 
 const prodOp = defineOp("prod", (x: Tensor<"float32">, reduction: Reduction) => ({
-  result: reduceAxes("prod", contiguous(x), reduction.isReduced).reshape(reduction.shape) as Tensor,
+  result: shaped(reduceAxes("prod", contiguous(x), reduction.isReduced), reduction.shape),
   inputs: [x],
   saved: [x],
   backward: (g, [x]) => {
