@@ -12,7 +12,11 @@ export class Staging implements Disposable {
   #current = 0;
   #used = 0;
 
-  /** @param bytes how much fits between two calls of {@linkcode turn} */
+  /**
+   * Allocates both pieces.
+   *
+   * @param bytes how much fits between two calls of {@linkcode turn}
+   */
   constructor(device: Device, bytes: number) {
     using stack = new DisposableStack(); // frees the first if there is no memory for the second
     this.#pieces = [0, 1].map(() => stack.use(new PinnedMemory(device, bytes)));

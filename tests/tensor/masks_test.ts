@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { alibiBias, alibiSlopes, causalMask } from "../../src/tensor/masks.ts";
-import { device, deviceTest } from "./on_device.ts";
+import { deviceTest } from "./on_device.ts";
 
 deviceTest("a query sees the keys up to itself, or the nearest of them", () => {
   using all = causalMask(3);
