@@ -9,7 +9,9 @@ import { sanitizerEnvironment } from "./sanitizers.ts";
 const KERNELS = ["tests/cuda/kernels", "tests/cuda/kernel_test.ts"];
 const OPERATIONS = [
   "activation",
+  "arithmetic",
   "cast",
+  "compare",
   "gather",
   "join",
   "linear",
@@ -21,6 +23,8 @@ const OPERATIONS = [
   "rotary",
   "sum_to",
   "sums",
+  "unary",
+  "where",
   "extrema",
   "moments",
   "softmax",
