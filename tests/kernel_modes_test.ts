@@ -19,6 +19,7 @@ const OPERATIONS = [
   "matmul",
   "norm",
   "random",
+  "recorded_gradients",
   "reduce",
   "rotary",
   "sum_to",
