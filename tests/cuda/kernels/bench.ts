@@ -62,31 +62,39 @@ export interface Fault {
 
 let mutants = 0;
 
+/** The source of a mutant: its kernels are renamed, those of macros too, to stand beside the right ones. */
+function mutate({ file, from, to, only }: Fault, prefix: string): { name: string; text: string } {
+  const { text } = kernelSources.find(({ name }) => name === file)!;
+  const changed = text.replaceAll(from, to);
+  assert(changed !== text, `${file} does not contain ${from}`);
+  const few = changed.replace(
+    /^[A-Z]+\(.*\)$/gm,
+    (line) => only?.test(line) ?? true ? line : "",
+  );
+  const mutant = few.replace(
+    /(__global__\s+void\s+)(\w+)(##)?/g,
+    (_, head: string, name: string, paste = "") => head + prefix + paste + name + paste,
+  );
+  return { name: `${prefix}${file}`, text: mutant };
+}
+
 /**
  * A test that `check` passes with the kernel as it is, and fails with each fault planted in it. A fault
  * may be one that a sanitizer would end the process for.
  */
 export function faultsAreFound(faults: Fault[]): void {
-  for (const fault of faults) {
-    const name = `the check finds this fault in ${fault.file}: ${fault.name}`;
+  const planted = faults.map((fault) => ({ ...fault, prefix: `mutant${++mutants}_` }));
+  // Compiled together, as a compiler takes a core.
+  let loading: Promise<void> | undefined;
+  const load = (device: Device) =>
+    loading ??= device.load(planted.map((fault) => mutate(fault, fault.prefix)));
+  for (const { name: fault, file, check, prefix } of planted) {
+    const name = `the check finds this fault in ${file}: ${fault}`;
     Deno.test({ name, ignore: SANITIZED }, async () => {
       const device = await openDevice();
-      const { text } = kernelSources.find(({ name }) => name === fault.file)!;
-      const changed = text.replaceAll(fault.from, fault.to);
-      assert(changed !== text, `${fault.file} does not contain ${fault.from}`);
-      const prefix = `mutant${++mutants}_`;
-      const few = changed.replace(
-        /^[A-Z]+\(.*\)$/gm,
-        (line) => fault.only?.test(line) ?? true ? line : "",
-      );
-      // Kernels are renamed, so that the faulty ones stand beside the right ones; those of macros too.
-      const mutant = few.replace(
-        /(__global__\s+void\s+)(\w+)(##)?/g,
-        (_, head: string, name: string, paste = "") => head + prefix + paste + name + paste,
-      );
-      await device.load([{ name: `${prefix}${fault.file}`, text: mutant }]);
-      scope(() => fault.check(device, new Random(), ""));
-      assertThrows(() => scope(() => fault.check(device, new Random(), prefix)));
+      await load(device);
+      scope(() => check(device, new Random(), ""));
+      assertThrows(() => scope(() => check(device, new Random(), prefix)));
       device.synchronizeSync();
     });
   }
