@@ -65,6 +65,6 @@ faultsAreFound([
     file: "spread.cu",
     from: "b == 1 && x == 0",
     to: "false",
-    check: check("factor", 5),
+    check: check("factor", 60), // so many columns that some have one zero
   },
 ]);
