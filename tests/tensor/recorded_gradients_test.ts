@@ -131,8 +131,8 @@ function assertNear(
   });
 }
 
-/** Runs a recorded case with an operation. */
-function check({ op, args, inputs, results, gradients }: Case, run: Operation): void {
+/** Runs a recorded case with an operation; returns the elements of its results and gradients. */
+function check({ op, args, inputs, results, gradients }: Case, run: Operation): unknown[] {
   const what = `${op}(${inputs.map(({ dtype, shape }) => `${dtype} [${shape}]`).join(", ")}; ${
     JSON.stringify(args)
   })`;
@@ -148,7 +148,8 @@ function check({ op, args, inputs, results, gradients }: Case, run: Operation): 
     all.forEach((one, i) =>
       assertNear(one, results[i]!, { each: !gradients, coarse }, `${what}: result ${i}`)
     );
-    if (!gradients) return;
+    const elements: unknown[] = all.map((one) => one.dataSync());
+    if (!gradients) return elements;
     const differentiable = all.filter(({ isDifferentiable }) => isDifferentiable);
     differentiable.forEach((one, i) => {
       using start = library.tensor(Array.from({ length: one.size }, (_, i) => element(i)), {
@@ -162,7 +163,9 @@ function check({ op, args, inputs, results, gradients }: Case, run: Operation): 
       if (!expected) return;
       assert(tensor.grad, `${what}: input ${i} got no gradient`);
       assertNear(tensor.grad, expected, { each: false, coarse }, `${what}: gradient of input ${i}`);
+      elements.push(tensor.grad.dataSync());
     });
+    return elements;
   } finally {
     for (const tensor of [...all, ...tensors]) tensor.dispose();
   }
@@ -175,10 +178,12 @@ Deno.test("every recorded operation has a function here", () => {
 });
 
 for (const op of ops) {
-  deviceTest(`${op} and its gradients are PyTorch's`, () => {
+  deviceTest(`${op} and its gradients are PyTorch's, and the same bits each time`, () => {
     const run = operation(op);
     assert(run, `there is no ${op}`);
-    for (const recorded of cases) if (recorded.op === op) check(recorded, run);
+    for (const recorded of cases) {
+      if (recorded.op === op) assertEquals(check(recorded, run), check(recorded, run));
+    }
   });
 }
 
