@@ -26,7 +26,7 @@ deviceTest("a right operation passes, a wrong result or gradient does not", () =
   check(2);
   assertThrows(() => check(2, 2.0001), Error, "doubled: result: value");
   for (const slope of [2.0002, -2, 0, NaN]) {
-    assertThrows(() => check(slope), Error, "doubled: gradient of input 0", `${slope}`);
+    assertThrows(() => check(slope), Error, "doubled: gradient of input 0");
   }
 });
 
