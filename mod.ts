@@ -59,9 +59,8 @@ export { gpt2, type Gpt2Options } from "./src/nn/models/gpt2.ts";
 export { llama, type LlamaOptions } from "./src/nn/models/llama.ts";
 export { type Weights } from "./src/nn/weights.ts";
 export { type WeightSet } from "./src/nn/weight_set.ts";
-export { type Probes } from "./src/nn/probe.ts";
 export { loadModel } from "./src/nn/load.ts";
-export { type Probe, type TapContext } from "./src/nn/probe.ts";
+export { type Probe, type Probes, type TapContext } from "./src/nn/probe.ts";
 export {
   arange,
   type ArangeOptions,

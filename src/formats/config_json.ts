@@ -4,7 +4,11 @@ const MAX_BYTES = 16 * 2 ** 20;
 
 /** A JSON file of settings that is missing, damaged, or says something else than it must. */
 export class ConfigError extends Error {
-  /** @param path the file */
+  /**
+   * Tells what is wrong with which file.
+   *
+   * @param path the file
+   */
   constructor(path: string, problem: string, options?: ErrorOptions) {
     super(`Cannot use "${path}": ${problem}`, options);
     this.name = "ConfigError";
@@ -18,7 +22,11 @@ export class ConfigJson {
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #within: string;
 
-  /** @param within where in the file the settings are, such as `rope_scaling.` */
+  /**
+   * Wraps settings that were read.
+   *
+   * @param within where in the file the settings are, such as `rope_scaling.`
+   */
   constructor(path: string, values: Readonly<Record<string, unknown>>, within = "") {
     this.path = path;
     this.#values = values;

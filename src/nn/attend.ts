@@ -4,9 +4,9 @@ import type { FloatType } from "../tensor/dtype.ts";
 import { swapAxes } from "../tensor/swap_axes.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { softmaxAttention } from "./attention/softmax_attention.ts";
-import type { Hidden } from "./block.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { WeightSet } from "./weight_set.ts";
+import type { Hidden } from "./project.ts";
 import { splitHeadsRotary } from "./rotary.ts";
 import type { Run } from "./run.ts";
 

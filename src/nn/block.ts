@@ -1,93 +1,20 @@
 // One layer of a Transformer: attention and MLP, one after the other or side by side, around the residual
 // stream. The same code runs recorded for training and unrecorded, where the stream is added to in place.
 
-import { isRecording } from "../tensor/autograd/recording.ts";
-import { biasActivation, gelu, relu, silu, swiglu } from "../tensor/activation.ts";
 import { add, addInPlace } from "../tensor/arithmetic.ts";
-import { cast } from "../tensor/cast.ts";
+import { isRecording } from "../tensor/autograd/recording.ts";
 import type { FloatType } from "../tensor/dtype.ts";
-import { addLinear, linear } from "../tensor/linear.ts";
-import { layerNorm, rmsNorm } from "../tensor/norm.ts";
+import { addLinear } from "../tensor/linear.ts";
 import { scope } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { clamp } from "../tensor/unary.ts";
 import { attend } from "./attend.ts";
-import type { MlpActivation, TransformerConfig } from "./config.ts";
+import type { TransformerConfig } from "./config.ts";
 import { mixture } from "./experts.ts";
-import type { WeightSet } from "./weight_set.ts";
+import { downInput } from "./mlp.ts";
+import { type Hidden, norm, project } from "./project.ts";
 import type { Run } from "./run.ts";
-
-/** Rows of any width: hidden states, or what is computed of them. */
-export type Hidden<D extends FloatType = "float32"> = Tensor<D, 2>;
-
-/** x · Wᵀ + b, the inputs of the product in the run's type. */
-export function project<D extends FloatType>(
-  run: Run,
-  x: Hidden<FloatType>,
-  weights: WeightSet,
-  name: string,
-  dtype: D,
-): Hidden<D> {
-  const weight = weights.matrix(name), bias = weights.vector(`${name}.bias`);
-  return (run.dtype === "bfloat16" && weight.dtype === "float32"
-    ? linear(x, weight, { dtype, bias, compute: "bfloat16" })
-    : linear(x as Hidden, weight, { dtype: dtype as "float32", bias })) as Hidden<D>;
-}
-
-/** The norm of that name; h itself where the model has none there. */
-export function norm<D extends FloatType>(
-  h: Hidden,
-  weights: WeightSet,
-  name: string,
-  { norm: { kind, epsilon } }: TransformerConfig,
-  dtype: D,
-): Hidden<D> {
-  const gain = weights.vector(`${name}.weight`)!, bias = weights.vector(`${name}.bias`);
-  return kind === "rms"
-    ? rmsNorm(h, gain, { epsilon, dtype })
-    : layerNorm(h, gain, { epsilon, dtype, ...bias && { bias } });
-}
-
-const ACTIVATIONS: Record<MlpActivation, <D extends FloatType>(x: Hidden<D>) => Hidden<D>> = {
-  relu,
-  silu,
-  gelu,
-  gelu_tanh: (x) => gelu(x, { approximate: "tanh" }),
-};
-
-/** x_down, the input of the down projection. */
-export function downInput(
-  run: Run,
-  x: Hidden<FloatType>,
-  weights: WeightSet,
-  prefix: string,
-  config: TransformerConfig,
-): Hidden<FloatType> {
-  const { kind, activation } = config.mlp;
-  // Probes get it before it is rounded.
-  const dtype = run.wants(`${prefix}.down.input`) ? "float32" : run.dtype;
-  if (kind === "gated") {
-    const gateUp = project(run, x, weights, `${prefix}.gate_up`, run.dtype);
-    run.emit(`${prefix}.gate_up`, gateUp);
-    if (activation === "silu") return swiglu(gateUp, dtype);
-    const I = config.intermediateSize;
-    return ACTIVATIONS[activation](gateUp.slice(0, I, 1)).mul(gateUp.slice(I, 2 * I, 1));
-  }
-  const weight = weights.matrix(`${prefix}.up`), bias = weights.vector(`${prefix}.up.bias`);
-  if (!bias || run.wants(`${prefix}.up`)) {
-    const up = project(run, x, weights, `${prefix}.up`, dtype);
-    run.emit(`${prefix}.up`, up);
-    return ACTIVATIONS[activation](up);
-  }
-  const up = run.dtype === "bfloat16" && weight.dtype === "float32"
-    ? linear(x, weight, { dtype, compute: "bfloat16" })
-    : linear(x as Hidden, weight, { dtype: dtype as "float32" });
-  return biasActivation(
-    up,
-    (dtype === "float32" ? bias : cast(bias, dtype)) as typeof bias,
-    activation,
-  );
-}
+import type { WeightSet } from "./weight_set.ts";
 
 /** What the MLP adds to the residual stream, as the input of a last product. */
 type Branch = { input: Hidden<FloatType>; name: string } | { sum: Hidden };

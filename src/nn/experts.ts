@@ -7,10 +7,11 @@ import { indexSelect, scatterAdd } from "../tensor/gather.ts";
 import { topK } from "../tensor/order.ts";
 import { softmax } from "../tensor/softmax.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { downInput, type Hidden, project } from "./block.ts";
 import type { TransformerConfig } from "./config.ts";
-import type { WeightSet } from "./weight_set.ts";
+import { downInput } from "./mlp.ts";
+import { type Hidden, project } from "./project.ts";
 import type { Run } from "./run.ts";
+import type { WeightSet } from "./weight_set.ts";
 
 /**
  * Σ of the chosen experts' MLPs, each times its probability. Probes get an expert's x_down as

@@ -47,6 +47,7 @@ export interface Probe {
 export class Probes {
   readonly #byTap = new Map<string, Probe[]>();
 
+  /** Sorts probes by the taps that they take. */
   constructor(probes: readonly Probe[]) {
     for (const probe of probes) {
       for (const tap of probe.taps) {

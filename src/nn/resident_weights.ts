@@ -75,7 +75,9 @@ export class ResidentWeights implements Weights {
 
   embed(ids: Tensor<"int32", 1>): Tensor<"float32", 2> {
     const rows = embedding(ids, this.parameters.get("embed.weight") as Weight);
-    return rows.dtype === "float32" ? rows as Tensor<"float32", 2> : cast(rows, "float32");
+    return rows.dtype === "float32"
+      ? rows as Tensor<"float32", 2>
+      : cast(rows as Tensor<"bfloat16", 2>, "float32");
   }
 
   layer(layer: number, _dtype: FloatType, probes: Probes): WeightSet {

@@ -9,7 +9,11 @@ export class WeightSet implements Disposable {
   readonly #tensors: ReadonlyMap<string, Tensor<FloatType>>;
   readonly #owned: boolean;
 
-  /** @param owned whether they are freed with the set */
+  /**
+   * Makes a set.
+   *
+   * @param owned whether they are freed with the set
+   */
   constructor(tensors: ReadonlyMap<string, Tensor<FloatType>>, owned: boolean) {
     this.#tensors = tensors;
     this.#owned = owned;

@@ -13,12 +13,12 @@ import {
   type Probe,
   type TapContext,
   type Tensor,
-  Transformer,
+  type Transformer,
   type WeightAnalysis,
   WeightOutlierProbe,
 } from "../../mod.ts";
 import { smolLM2Path } from "../model.ts";
-import { device, deviceTest } from "../tensor/on_device.ts";
+import { deviceTest } from "../tensor/on_device.ts";
 
 // Both sides compute in float32 with other orders of summation. How far float32 is from exact values on
 // this model stands in the fixture: ‖error‖ / ‖x‖ of h is 1.5e-6 there; PyTorch and we differ by 7e-6.
