@@ -59,7 +59,8 @@ export { gpt2, type Gpt2Options } from "./src/nn/models/gpt2.ts";
 export { llama, type LlamaOptions } from "./src/nn/models/llama.ts";
 export { type Weights } from "./src/nn/weights.ts";
 export { type WeightSet } from "./src/nn/weight_set.ts";
-export { loadModel } from "./src/nn/load.ts";
+export { type Perplexity, perplexity, type PerplexityOptions } from "./src/nn/perplexity.ts";
+export { loadModel, type LoadOptions } from "./src/nn/load.ts";
 export { type Probe, type Probes, type TapContext } from "./src/nn/probe.ts";
 export {
   arange,

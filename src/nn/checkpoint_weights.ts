@@ -7,13 +7,14 @@ import { Staging } from "../formats/staging.ts";
 import { cast } from "../tensor/cast.ts";
 import { copyInto } from "../tensor/contiguous.ts";
 import type { FloatType } from "../tensor/dtype.ts";
-import { scope } from "../tensor/scope.ts";
+import { keep, scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { Source, Sources, StoredPart } from "./family.ts";
 import { WeightSet } from "./weight_set.ts";
 import { type ParameterSpec, parameterSpecs, partsOf } from "./parameters.ts";
-import type { Probes } from "./probe.ts";
+import { Probes } from "./probe.ts";
+import { ResidentWeights } from "./resident_weights.ts";
 import { emitWeight, wantsWeight } from "./weight_taps.ts";
 import type { Weights } from "./weights.ts";
 
@@ -168,6 +169,23 @@ export class CheckpointWeights implements Weights {
     }
     stack.move();
     return new WeightSet(tensors, true);
+  }
+
+  /** All parameters in memory: matrices in the type, vectors in float32. */
+  resident(dtype: FloatType): ResidentWeights {
+    using stack = new DisposableStack();
+    const parameters = new Map<string, Tensor<FloatType>>();
+    const add = (prefix: string, set: WeightSet) => {
+      for (const [name, tensor] of set.entries()) {
+        parameters.set(prefix + name, stack.use(keep(tensor)));
+      }
+    };
+    add("", this.outside(this.#specs.outside.map(({ name }) => name), dtype));
+    for (let layer = 0; layer < this.#config.layers; layer++) {
+      add(`layers.${layer}.`, this.layer(layer, dtype, new Probes([])));
+    }
+    stack.move();
+    return new ResidentWeights(this.#config, parameters);
   }
 
   /** Bytes of the largest layer's tensors. */

@@ -1,14 +1,17 @@
 // Opens a model by path or by name.
 
 import { Device, type DeviceOptions } from "../cuda/device.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
 import { ConfigJson } from "../formats/config_json.ts";
 import { GgufFile } from "../formats/gguf.ts";
 import { Safetensors } from "../formats/safetensors.ts";
 import { Tokenizer } from "../formats/tokenizer.ts";
 import { cacheDirectory } from "../host/cache_directory.ts";
+import type { FloatType } from "../tensor/dtype.ts";
 import { CheckpointWeights } from "./checkpoint_weights.ts";
+import type { Family, GgufFamily } from "./family.ts";
 import { FAMILIES, GGUF_FAMILIES } from "./models/families.ts";
-import { Transformer } from "./transformer.ts";
+import { Transformer, type TransformerParts } from "./transformer.ts";
 
 /** Models that have a name, and the file of each in the cache's folder `models`. */
 const NAMED_MODELS: Record<string, string> = {
@@ -34,7 +37,40 @@ function modelPath(pathOrName: string): string {
 
 const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
 
-async function openGguf(device: Device, path: string): Promise<Transformer> {
+/** Options of {@linkcode loadModel}. */
+export interface LoadOptions extends DeviceOptions {
+  /**
+   * Keep all parameters in memory, as training and generation want it, in float32 or with matrices in bfloat16. By
+   * default a forward pass reads them layer by layer.
+   */
+  resident?: FloatType;
+}
+
+/** Puts a model together from a checkpoint, which is closed if that fails. */
+function assemble(
+  checkpoint: Checkpoint,
+  family: Family | GgufFamily,
+  resident: FloatType | undefined,
+  parts: Omit<TransformerParts, "weights" | "checkpoint">,
+): Transformer {
+  const { device, config } = parts;
+  const streamed = new CheckpointWeights(
+    device,
+    checkpoint,
+    config,
+    family.sources(config),
+    family,
+  );
+  if (!resident) return new Transformer({ ...parts, weights: streamed, checkpoint });
+  using _ = streamed;
+  return new Transformer({ ...parts, weights: streamed.resident(resident), checkpoint });
+}
+
+async function openGguf(
+  device: Device,
+  path: string,
+  resident?: FloatType,
+): Promise<Transformer> {
   const file = await GgufFile.open(path);
   try {
     const architecture = file.string("general.architecture");
@@ -44,17 +80,21 @@ async function openGguf(device: Device, path: string): Promise<Transformer> {
       throw file.error(`its architecture is "${architecture}"; what can be loaded is ${known}`);
     }
     const config = family.config(file);
-    const weights = new CheckpointWeights(device, file, config, family.sources(config), family);
     const tokenizer = Tokenizer.fromGguf(file);
     const name = file.optionalString("general.name") ?? baseName(path).replace(/\.gguf$/, "");
-    return new Transformer({ device, config, weights, tokenizer, checkpoint: file, name });
+    return assemble(file, family, resident, { device, config, tokenizer, name });
   } catch (error) {
     file[Symbol.dispose]();
     throw error;
   }
 }
 
-async function openFolder(device: Device, path: string, folder: string): Promise<Transformer> {
+async function openFolder(
+  device: Device,
+  path: string,
+  folder: string,
+  resident?: FloatType,
+): Promise<Transformer> {
   const json = await ConfigJson.open(`${folder}/config.json`);
   const kind = json.string("model_type");
   const family = FAMILIES.find(({ modelTypes }) => modelTypes.includes(kind));
@@ -65,14 +105,7 @@ async function openFolder(device: Device, path: string, folder: string): Promise
   const config = family.config(json);
   const checkpoint = await Safetensors.open(path);
   try {
-    const weights = new CheckpointWeights(
-      device,
-      checkpoint,
-      config,
-      family.sources(config),
-      family,
-    );
-    return new Transformer({ device, config, weights, checkpoint, name: baseName(folder) });
+    return assemble(checkpoint, family, resident, { device, config, name: baseName(folder) });
   } catch (error) {
     checkpoint[Symbol.dispose]();
     throw error;
@@ -100,13 +133,15 @@ function baseName(path: string): string {
  */
 export async function loadModel(
   pathOrName: string,
-  options: DeviceOptions = {},
+  options: LoadOptions = {},
 ): Promise<Transformer> {
   const path = modelPath(pathOrName), device = await Device.open(options);
-  if (await exists(`${path}/config.json`)) return await openFolder(device, path, path);
+  if (await exists(`${path}/config.json`)) {
+    return await openFolder(device, path, path, options.resident);
+  }
   const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : ".";
   if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) {
-    return await openFolder(device, path, folder);
+    return await openFolder(device, path, folder, options.resident);
   }
-  return await openGguf(device, path);
+  return await openGguf(device, path, options.resident);
 }

@@ -7,6 +7,7 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import { noGrad } from "../tensor/autograd/recording.ts";
 import { add } from "../tensor/arithmetic.ts";
+import { copyInto } from "../tensor/contiguous.ts";
 import { crossEntropy } from "../tensor/cross_entropy.ts";
 import type { FloatType } from "../tensor/dtype.ts";
 import { alibiSlopes } from "../tensor/masks.ts";
@@ -56,6 +57,9 @@ const EMBEDDING = [
 ];
 const HEAD_MATRIX = ["embed.weight", "head.weight"];
 const HEAD = ["norm.weight", "norm.bias", "head.projection.weight", "head.bias"];
+
+/** For how many tokens logits exist at a time where only their losses are asked for. */
+const LOGIT_ROWS = 512;
 
 /** Options of a run outside of the layers that nobody watches. */
 const NOTHING = {
@@ -249,6 +253,20 @@ export class Transformer implements Disposable {
     return project(run, x, weights, config.head.kind === "tied" ? "embed" : "head", "float32");
   }
 
+  /** Runs `body` with the weights of the head, in a scope. */
+  #withHead<T>(tokens: number, dtype: FloatType, body: (run: Run, weights: WeightSet) => T): T {
+    const { family, head } = this.config;
+    if (head.kind === "none") {
+      throw new RangeError(`Cannot compute logits: the ${family} model has no output layer`);
+    }
+    return noGrad(() => {
+      const matrix = head.kind === "tied" ? "embed.weight" : "head.weight";
+      using weights = this.#weights.outside([...HEAD, matrix], dtype);
+      const run = new Run({ ...NOTHING, dtype, tokens });
+      return scope(() => body(run, weights));
+    });
+  }
+
   /**
    * Next-token logits of hidden states: the final norm, then the output projection (the embedding, where
    * the two are tied).
@@ -261,15 +279,39 @@ export class Transformer implements Disposable {
     hidden: Tensor<"float32", 2>,
     { dtype = "float32" }: { dtype?: FloatType } = {},
   ): Tensor<"float32", 2> {
-    const { config } = this;
-    if (config.head.kind === "none") {
-      throw new RangeError(`Cannot compute logits: the ${config.family} model has no output layer`);
-    }
-    const names = [...HEAD, config.head.kind === "tied" ? "embed.weight" : "head.weight"];
-    return noGrad(() => {
-      using weights = this.#weights.outside(names, dtype);
-      const run = new Run({ ...NOTHING, dtype, tokens: hidden.shape[0] });
-      return scope(() => this.#logits(run, hidden, weights));
+    return this.#withHead(
+      hidden.shape[0],
+      dtype,
+      (run, weights) => this.#logits(run, hidden, weights),
+    );
+  }
+
+  /**
+   * The cross-entropy of each next token, in nats. Logits exist for some tokens at a time.
+   *
+   * @param hidden [T, H], as {@linkcode forward} returns it
+   * @param targets the token that follows each, [T]
+   * @returns [T]
+   */
+  tokenLosses(
+    hidden: Tensor<"float32", 2>,
+    targets: readonly number[],
+    { dtype = "float32" }: { dtype?: FloatType } = {},
+  ): Tensor<"float32", 1> {
+    const tokens = hidden.shape[0];
+    checkShape("tokenLosses", "the targets", [targets.length], [tokens]);
+    return this.#withHead(tokens, dtype, (run, weights) => {
+      const ids = Tensor.from<"int32", 1>(this.device, "int32", [tokens], targets);
+      const losses = Tensor.empty<"float32", 1>(this.device, "float32", [tokens]);
+      for (let first = 0; first < tokens; first += LOGIT_ROWS) {
+        const end = Math.min(tokens, first + LOGIT_ROWS);
+        scope(() => {
+          const logits = this.#logits(run, hidden.slice(first, end), weights);
+          const some = crossEntropy(logits, ids.slice(first, end), { reduction: "none" });
+          copyInto(losses.slice(first, end), some);
+        });
+      }
+      return losses;
     });
   }
 

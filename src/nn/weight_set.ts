@@ -19,6 +19,11 @@ export class WeightSet implements Disposable {
     this.#owned = owned;
   }
 
+  /** The tensors with their names. */
+  entries(): Iterable<[string, Tensor<FloatType>]> {
+    return this.#tensors;
+  }
+
   /** Whether there is one of that name. */
   has(name: string): boolean {
     return this.#tensors.has(name);
