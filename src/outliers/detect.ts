@@ -15,6 +15,18 @@ import { cutSequences, DEFAULT_TEXT, PAPER_SENTENCE, type SourceText } from "./s
 import { summarize } from "./summary.ts";
 import { WeightOutlierProbe } from "./weight_outliers.ts";
 
+/** The kernels that an analysis uses, but for the cast that its `dtype` bfloat16 needs. */
+export const ANALYSIS_KERNELS: readonly string[] = [
+  "attention.cu",
+  "dequantize.cu",
+  "gated.cu",
+  "gather.cu",
+  "norm.cu",
+  "rotary.cu",
+  "statistics.cu",
+  "swap_axes.cu",
+];
+
 /** Options of {@linkcode detectOutliers}. */
 export interface DetectOutliersOptions {
   /**
@@ -138,6 +150,7 @@ export async function detectOutliers(
   );
   if (sequences.length === 0) throw new RangeError("Cannot analyze: there is no text");
 
+  await model.device.prepare(ANALYSIS_KERNELS);
   const hiddenState = new ActivationOutlierProbe(ACTIVATION_TAPS.hiddenState, tau);
   const downInput = new ActivationOutlierProbe(ACTIVATION_TAPS.downInput, tau);
   const weights = new WeightOutlierProbe(tau);
