@@ -45,9 +45,23 @@ export {
 } from "./src/formats/safetensors.ts";
 export { Staging } from "./src/formats/staging.ts";
 export { Tokenizer } from "./src/formats/tokenizer.ts";
-export { type ForwardOptions, type LlamaConfig, LlamaModel } from "./src/nn/models/llama.ts";
-export { loadModel } from "./src/nn/load.ts";
-export { type Probe, type TapContext } from "./src/nn/probe.ts";
+export { type Checkpoint, type StoredTensor } from "./src/formats/checkpoint.ts";
+export { ConfigError } from "./src/formats/config_json.ts";
+export { type MlpActivation, type Positions, type TransformerConfig } from "./src/nn/config.ts";
+export {
+  type ForwardOptions,
+  type LossOptions as ModelLossOptions,
+  Transformer,
+  type TransformerParts,
+} from "./src/nn/transformer.ts";
+export { type BuildOptions } from "./src/nn/build.ts";
+export { gpt2, type Gpt2Options } from "./src/nn/models/gpt2.ts";
+export { llama, type LlamaOptions } from "./src/nn/models/llama.ts";
+export { type Weights } from "./src/nn/weights.ts";
+export { type WeightSet } from "./src/nn/weight_set.ts";
+export { type Perplexity, perplexity, type PerplexityOptions } from "./src/nn/perplexity.ts";
+export { loadModel, type LoadOptions } from "./src/nn/load.ts";
+export { type Probe, type Probes, type TapContext } from "./src/nn/probe.ts";
 export {
   arange,
   type ArangeOptions,

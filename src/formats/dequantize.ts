@@ -1,30 +1,8 @@
-// Brings the tensors of a GGUF file onto the device: their blocks as bytes, then as numbers by a kernel.
+// From blocks of quantized numbers to numbers on the device, by a kernel.
 
-import type { Device } from "../cuda/device.ts";
-import type { GemmType } from "../cuda/gemm.ts";
+import type { FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import type { BlockType, GgufFile, GgufTensor } from "./gguf.ts";
-import type { Staging } from "./staging.ts";
-
-/**
- * The raw blocks of a tensor on the device.
- *
- * @param staging where they pass through, if given
- * @returns [rows, bytes of a row], rows being the product of all extents but the last
- */
-export function uploadBlocks(
-  device: Device,
-  file: GgufFile,
-  tensor: GgufTensor,
-  staging?: Staging,
-): Tensor<"uint8", 2> {
-  const rows = tensor.shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
-  const blocks = Tensor.empty<"uint8", 2>(device, "uint8", [rows, tensor.byteLength / rows]);
-  const memory = staging?.take(tensor.byteLength) ?? new Uint8Array(tensor.byteLength);
-  file.read(tensor, memory);
-  device.upload(blocks.pointer, memory);
-  return blocks;
-}
+import type { BlockType } from "./gguf_header.ts";
 
 /**
  * The numbers that blocks stand for; in bfloat16, rounded to nearest even.
@@ -38,7 +16,7 @@ export function uploadBlocks(
 export function dequantize(
   blocks: Tensor<"uint8", 2>,
   type: BlockType,
-  into: Tensor<GemmType, 2>,
+  into: Tensor<FloatType, 2>,
   headDimension = 0,
 ): void {
   const [rows, columns] = into.shape;
@@ -52,19 +30,22 @@ export function dequantize(
     .overRows(rows, into.pointer, blocks.pointer, rows, columns, headDimension);
 }
 
-/** A tensor of a file as float32 numbers: [rows, columns], or [1, columns] for a vector. */
-export function loadTensor(
-  device: Device,
-  file: GgufFile,
-  name: string,
-  staging?: Staging,
-): Tensor<"float32", 2> {
-  const tensor = file.tensor(name);
-  using blocks = uploadBlocks(device, file, tensor, staging);
-  const numbers = Tensor.empty<"float32", 2>(device, "float32", [
-    blocks.shape[0],
-    tensor.shape.at(-1)!,
-  ]);
-  dequantize(blocks, tensor.type, numbers);
-  return numbers;
+/**
+ * Fills a contiguous tensor with the numbers of blocks.
+ *
+ * @param bytes all rows of blocks
+ * @param columns numbers of a row
+ */
+export function fillFromBlocks(
+  into: Tensor<FloatType>,
+  type: BlockType,
+  bytes: Uint8Array<ArrayBuffer>,
+  columns: number,
+): void {
+  const { device, size } = into, rows = size / columns;
+  if (size === 0) return;
+  using blocks = Tensor.empty<"uint8", 2>(device, "uint8", [rows, bytes.length / rows]);
+  device.upload(blocks.pointer, bytes);
+  using matrix = into.asStrided<2>([rows, columns], [columns, 1]);
+  dequantize(blocks, type, matrix);
 }

@@ -1,8 +1,12 @@
-// GGUF files: the metadata, the table of tensors, and the raw bytes of one tensor at a time. Turning
-// quantized blocks into numbers is not done here: that is a kernel's work.
+// GGUF files: the metadata, the table of tensors, and one tensor at a time, as bytes or as numbers on a device.
 
+import type { FloatType } from "../tensor/dtype.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { fillFromBlocks } from "./dequantize.ts";
 import { GgufError, GgufHeader, type GgufTensor, type GgufValue } from "./gguf_header.ts";
 import { openLocalFile, readAt } from "./local_file.ts";
+import type { Staging } from "./staging.ts";
 
 export {
   blockLayout,
@@ -22,7 +26,7 @@ export {
  * const bytes = file.read(tensor);
  * ```
  */
-export class GgufFile implements Disposable {
+export class GgufFile implements Checkpoint {
   /** The path it was opened by. */
   readonly path: string;
   /** The metadata, by key. */
@@ -81,30 +85,58 @@ export class GgufFile implements Disposable {
   }
 
   /**
-   * Reads the bytes of a tensor, as they are stored.
+   * Reads bytes of a tensor, as they are stored.
    *
    * @param tensor One of this file's.
-   * @param into Where to put them: exactly `tensor.byteLength` bytes. A new array if left out.
+   * @param into Where to put them. A new array for all of them if left out.
+   * @param from Where in the tensor to begin.
    * @returns `into`, filled.
-   * @throws {RangeError} If `into` has another length.
+   * @throws {RangeError} If the tensor does not have as many.
    * @throws {GgufError} If the file was closed or has become shorter since it was opened.
    */
-  read(tensor: GgufTensor, into: Uint8Array = new Uint8Array(tensor.byteLength)): Uint8Array {
-    if (into.length !== tensor.byteLength) {
+  read(
+    tensor: GgufTensor,
+    into: Uint8Array<ArrayBuffer> = new Uint8Array(tensor.byteLength),
+    from = 0,
+  ): Uint8Array<ArrayBuffer> {
+    if (from < 0 || from + into.length > tensor.byteLength) {
       throw new RangeError(
-        `Cannot read tensor "${tensor.name}": it has ${tensor.byteLength} bytes and the array for ` +
-          `them ${into.length}`,
+        `Cannot read ${into.length} bytes of tensor "${tensor.name}" from byte ${from} on: it has ` +
+          `${tensor.byteLength}`,
       );
     }
     if (!this.#file) throw new GgufError(this.path, "it was closed");
-    const got = readAt(this.#file, tensor.offset, into);
+    const got = readAt(this.#file, tensor.offset + from, into);
     if (got < into.length) {
       throw new GgufError(
         this.path,
-        `it was cut off while open: tensor "${tensor.name}" has ${got} of ${into.length} bytes`,
+        `it was cut off while open: tensor "${tensor.name}" has ${got + from} of ` +
+          `${tensor.byteLength} bytes`,
       );
     }
     return into;
+  }
+
+  /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */
+  loadInto(into: Tensor<FloatType>, name: string, staging?: Staging): void {
+    const { type, shape, byteLength } = this.tensor(name);
+    const bytes = staging?.take(byteLength) ?? new Uint8Array(byteLength);
+    fillFromBlocks(into, type, this.read(this.tensor(name), bytes), shape.at(-1) ?? 1);
+  }
+
+  /** Fills a tensor with some rows of a stored matrix: see `Checkpoint`. */
+  loadRows(into: Tensor<FloatType, 2>, name: string, rows: readonly number[]): void {
+    const tensor = this.tensor(name), bytes = tensor.byteLength / tensor.shape[0]!;
+    const blocks = new Uint8Array(rows.length * bytes);
+    for (const [i, row] of rows.entries()) {
+      this.read(tensor, blocks.subarray(i * bytes, (i + 1) * bytes), row * bytes);
+    }
+    fillFromBlocks(into, tensor.type, blocks, tensor.shape.at(-1)!);
+  }
+
+  /** The error of a problem with this file. */
+  error(problem: string): GgufError {
+    return new GgufError(this.path, problem);
   }
 
   /** Returns a metadata number, or throws a `GgufError` if it is missing or not a number. */

@@ -4,7 +4,8 @@ import type { Device } from "../cuda/device.ts";
 import { onExit } from "../host/clean_up.ts";
 import type { DType, FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { dequantize } from "./dequantize.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { fillFromBlocks } from "./dequantize.ts";
 import { openLocalFile, readAt } from "./local_file.ts";
 import {
   MAX_HEADER_BYTES,
@@ -110,6 +111,22 @@ const TO_FLOAT32: Partial<
   },
 };
 
+/** Fills a contiguous tensor with numbers from their bytes. */
+function fill(
+  into: Tensor<FloatType>,
+  type: SafetensorsType,
+  stored: Uint8Array<ArrayBuffer>,
+  columns: number,
+): void {
+  if (into.size === 0) return;
+  const convert = TO_FLOAT32[type];
+  const bytes = convert ? new Uint8Array(convert(stored.buffer).buffer) : stored;
+  const plain = convert ? "F32" : type as "F32" | "F16" | "BF16";
+  if (plain === (into.dtype === "float32" ? "F32" : "BF16")) {
+    into.device.upload(into.pointer, bytes);
+  } else fillFromBlocks(into, plain, bytes, columns);
+}
+
 /**
  * An open checkpoint: a `.safetensors` file, an index with the files that it names, or a folder that holds either.
  * Nothing of a tensor is in memory until it is asked for.
@@ -120,7 +137,7 @@ const TO_FLOAT32: Partial<
  * using weight = checkpoint.load(device, "wte.weight");
  * ```
  */
-export class Safetensors implements Disposable {
+export class Safetensors implements Checkpoint {
   /** The path it was opened by. */
   readonly path: string;
   /** The tensors by name, in the order of the files. */
@@ -202,24 +219,25 @@ export class Safetensors implements Disposable {
   }
 
   /**
-   * The bytes of a tensor, as they are stored.
+   * Bytes of a tensor, as they are stored.
    *
-   * @param into where to put them: exactly as many; a new array if left out
+   * @param into where to put them; a new array for all of them if left out
+   * @param from where in the tensor to begin
    */
-  read(name: string, into?: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  read(name: string, into?: Uint8Array<ArrayBuffer>, from = 0): Uint8Array<ArrayBuffer> {
     const { offset, byteLength } = this.tensor(name), { file, path } = this.#shardOf.get(name)!;
     const bytes = into ?? new Uint8Array(byteLength);
-    if (bytes.length !== byteLength) {
+    if (from < 0 || from + bytes.length > byteLength) {
       throw new RangeError(
-        `Cannot read tensor "${name}": it has ${byteLength} bytes and the array for them ${bytes.length}`,
+        `Cannot read ${bytes.length} bytes of tensor "${name}" from byte ${from} on: it has ${byteLength}`,
       );
     }
     if (this.#shards.length === 0) throw new SafetensorsError(path, "it was closed");
-    const got = readAt(file, offset, bytes);
-    if (got < byteLength) {
+    const got = readAt(file, offset + from, bytes);
+    if (got < bytes.length) {
       throw new SafetensorsError(
         path,
-        `it was cut off while open: tensor "${name}" has ${got} of ${byteLength} bytes`,
+        `it was cut off while open: tensor "${name}" has ${got + from} of ${byteLength} bytes`,
       );
     }
     return bytes;
@@ -237,28 +255,36 @@ export class Safetensors implements Disposable {
     dtype: D = "float32" as D,
     staging?: Staging,
   ): Tensor<D> {
-    const { type, shape, byteLength } = this.tensor(name);
-    const into = Tensor.empty<D, number>(device, dtype, shape);
+    const into = Tensor.empty<D, number>(device, dtype, this.tensor(name).shape);
     try {
-      if (into.size === 0) return into;
-      const convert = TO_FLOAT32[type];
-      const stored = this.read(name, convert ? undefined : staging?.take(byteLength));
-      const bytes = convert ? new Uint8Array(convert(stored.buffer).buffer) : stored;
-      const plain = convert ? "F32" : type as "F32" | "F16" | "BF16";
-      if (plain === (dtype === "float32" ? "F32" : "BF16")) {
-        device.upload(into.pointer, bytes);
-        return into;
-      }
-      const columns = shape.at(-1) ?? 1, rows = into.size / columns;
-      using blocks = Tensor.empty<"uint8", 2>(device, "uint8", [rows, bytes.length / rows]);
-      device.upload(blocks.pointer, bytes);
-      using matrix = into.asStrided<2>([rows, columns], [columns, 1]);
-      dequantize(blocks, plain, matrix);
+      this.loadInto(into, name, staging);
       return into;
     } catch (error) {
       into.dispose();
       throw error;
     }
+  }
+
+  /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */
+  loadInto(into: Tensor<FloatType>, name: string, staging?: Staging): void {
+    const { type, shape, byteLength } = this.tensor(name);
+    const bytes = TO_FLOAT32[type] ? undefined : staging?.take(byteLength);
+    fill(into, type, this.read(name, bytes), shape.at(-1) ?? 1);
+  }
+
+  /** Fills a tensor with some rows of a stored matrix: see `Checkpoint`. */
+  loadRows(into: Tensor<FloatType, 2>, name: string, rows: readonly number[]): void {
+    const { type, shape, byteLength } = this.tensor(name), width = byteLength / shape[0]!;
+    const bytes = new Uint8Array(rows.length * width);
+    for (const [i, row] of rows.entries()) {
+      this.read(name, bytes.subarray(i * width, (i + 1) * width), row * width);
+    }
+    fill(into, type, bytes, shape.at(-1)!);
+  }
+
+  /** The error of a problem with this checkpoint. */
+  error(problem: string): SafetensorsError {
+    return new SafetensorsError(this.path, problem);
   }
 
   /** Closes the files. What was read of the headers stays usable. */

@@ -1,9 +1,17 @@
 // Opens a model by path or by name.
 
 import { Device, type DeviceOptions } from "../cuda/device.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { ConfigJson } from "../formats/config_json.ts";
 import { GgufFile } from "../formats/gguf.ts";
+import { Safetensors } from "../formats/safetensors.ts";
+import { Tokenizer } from "../formats/tokenizer.ts";
 import { cacheDirectory } from "../host/cache_directory.ts";
-import { LlamaModel } from "./models/llama.ts";
+import type { FloatType } from "../tensor/dtype.ts";
+import { CheckpointWeights } from "./checkpoint_weights.ts";
+import type { Family, GgufFamily } from "./family.ts";
+import { FAMILIES, GGUF_FAMILIES } from "./models/families.ts";
+import { Transformer, type TransformerParts } from "./transformer.ts";
 
 /** Models that have a name, and the file of each in the cache's folder `models`. */
 const NAMED_MODELS: Record<string, string> = {
@@ -27,13 +35,95 @@ function modelPath(pathOrName: string): string {
   return path;
 }
 
+const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
+
+/** Options of {@linkcode loadModel}. */
+export interface LoadOptions extends DeviceOptions {
+  /**
+   * Keep all parameters in memory, as training and generation want it, in float32 or with matrices in bfloat16. By
+   * default a forward pass reads them layer by layer.
+   */
+  resident?: FloatType;
+}
+
+/** Puts a model together from a checkpoint, which is closed if that fails. */
+function assemble(
+  checkpoint: Checkpoint,
+  family: Family | GgufFamily,
+  resident: FloatType | undefined,
+  parts: Omit<TransformerParts, "weights" | "checkpoint">,
+): Transformer {
+  const { device, config } = parts;
+  const streamed = new CheckpointWeights(
+    device,
+    checkpoint,
+    config,
+    family.sources(config),
+    family,
+  );
+  if (!resident) return new Transformer({ ...parts, weights: streamed, checkpoint });
+  using _ = streamed;
+  return new Transformer({ ...parts, weights: streamed.resident(resident), checkpoint });
+}
+
+async function openGguf(
+  device: Device,
+  path: string,
+  resident?: FloatType,
+): Promise<Transformer> {
+  const file = await GgufFile.open(path);
+  try {
+    const architecture = file.string("general.architecture");
+    const family = GGUF_FAMILIES.find((family) => family.architecture === architecture);
+    if (!family) {
+      const known = GGUF_FAMILIES.map((family) => `"${family.architecture}"`).join(", ");
+      throw file.error(`its architecture is "${architecture}"; what can be loaded is ${known}`);
+    }
+    const config = family.config(file);
+    const tokenizer = Tokenizer.fromGguf(file);
+    const name = file.optionalString("general.name") ?? baseName(path).replace(/\.gguf$/, "");
+    return assemble(file, family, resident, { device, config, tokenizer, name });
+  } catch (error) {
+    file[Symbol.dispose]();
+    throw error;
+  }
+}
+
+async function openFolder(
+  device: Device,
+  path: string,
+  folder: string,
+  resident?: FloatType,
+): Promise<Transformer> {
+  const json = await ConfigJson.open(`${folder}/config.json`);
+  const kind = json.string("model_type");
+  const family = FAMILIES.find(({ modelTypes }) => modelTypes.includes(kind));
+  if (!family) {
+    const known = FAMILIES.flatMap(({ modelTypes }) => modelTypes).join(", ");
+    throw json.error(`its "model_type" is "${kind}"; what can be loaded is ${known}`);
+  }
+  const config = family.config(json);
+  const checkpoint = await Safetensors.open(path);
+  try {
+    return assemble(checkpoint, family, resident, { device, config, name: baseName(folder) });
+  } catch (error) {
+    checkpoint[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function baseName(path: string): string {
+  return path.replace(/\/+$/, "").replace(/.*\//, "");
+}
+
 /**
  * Opens a model.
  *
- * @param pathOrName path of a GGUF file of the LLaMA family, or `"smollm2"` for SmolLM2-135M-Instruct,
- * which `./dev demo` has put into the cache
+ * @param pathOrName path of a GGUF file, of a folder with `config.json` and safetensors as `transformers` saves it,
+ * or of a safetensors file in such a folder; or `"smollm2"` for SmolLM2-135M-Instruct, which `./dev demo` has put
+ * into the cache
  * @returns the model; free it with `using` or `model[Symbol.dispose]()`
- * @throws {GgufError} if the file is damaged or of another kind
+ * @throws {GgufError | SafetensorsError | ConfigError} if a file is missing, damaged or of another kind
  *
  * @example Predict the next token
  * ```ts ignore
@@ -43,13 +133,15 @@ function modelPath(pathOrName: string): string {
  */
 export async function loadModel(
   pathOrName: string,
-  options: DeviceOptions = {},
-): Promise<LlamaModel> {
-  const file = await GgufFile.open(modelPath(pathOrName));
-  try {
-    return new LlamaModel(await Device.open(options), file);
-  } catch (error) {
-    file[Symbol.dispose]();
-    throw error;
+  options: LoadOptions = {},
+): Promise<Transformer> {
+  const path = modelPath(pathOrName), device = await Device.open(options);
+  if (await exists(`${path}/config.json`)) {
+    return await openFolder(device, path, path, options.resident);
   }
+  const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : ".";
+  if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) {
+    return await openFolder(device, path, folder, options.resident);
+  }
+  return await openGguf(device, path, options.resident);
 }

@@ -1,14 +1,23 @@
 // Taps and probes: a model announces named tensors as it runs, and a probe takes the ones it wants while
 // they exist. Names follow the modules of Hugging Face's checkpoints, layers counting from 0:
 //
-//   embed                         [T, H]   token embeddings
+//   embed                         [T, H]   embeddings, with positions where they are learned
+//   layers.N.attn.input           [T, H]   what attention reads
+//   layers.N.attn.qkv             [T, (n + 2 kv) d]   queries, keys and values before rotary positions
 //   layers.N.attn.q_rotated       [n, T, d]   queries after rotary positions (k_rotated, v: [kv, T, d])
 //   layers.N.attn.cumulative      [n, T]   cumulative attention of each head
-//   layers.N.mlp.gate_up          [T, 2I]  gate and up projections, side by side
-//   layers.N.mlp.down.input       [T, I]   x_down
+//   layers.N.attn.weights         [n, T, T]   attention maps
+//   layers.N.attn.context         [T, n d]   the heads' results side by side
+//   layers.N.attn.output          [T, H]   what attention adds to the residual stream
+//   layers.N.middle               [T, H]   the residual stream between attention and MLP
+//   layers.N.mlp.input            [T, H]   what the MLP reads
+//   layers.N.mlp.gate_up          [T, 2I]  gate and up projections, side by side; mlp.up [T, I] without gates
+//   layers.N.mlp.down.input       [T, I]   x_down; of a mixture mlp.experts.E.down.input, rows of some tokens
+//   layers.N.mlp.output           [T, H]   what the MLP adds to the residual stream
 //   layers.N.output               [T, H]   h, the hidden state
 //   layers.N.attn.query.weight    [out, in]   likewise key, value, output; mlp.gate, mlp.up, mlp.down
 
+import { outsideScopes } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** What a probe is told beside the tensor. */
@@ -19,6 +28,8 @@ export interface TapContext {
   layer: number;
   /** Index of the sequence; -1 for weights. */
   sequence: number;
+  /** Positions of the rows, where they are not all tokens in order: those that an expert got. */
+  positions?: readonly number[];
 }
 
 /** Takes tensors from a running model. */
@@ -36,6 +47,7 @@ export interface Probe {
 export class Probes {
   readonly #byTap = new Map<string, Probe[]>();
 
+  /** Sorts probes by the taps that they take. */
   constructor(probes: readonly Probe[]) {
     for (const probe of probes) {
       for (const tap of probe.taps) {
@@ -56,10 +68,17 @@ export class Probes {
   }
 
   /** Hands a tensor to the probes that want it; `tap` as in {@linkcode wants}. */
-  emit(tap: string, tensor: Tensor<"float32">, layer = -1, sequence = -1): void {
+  emit(
+    tap: string,
+    tensor: Tensor<"float32">,
+    layer = -1,
+    sequence = -1,
+    positions?: readonly number[],
+  ): void {
     const name = layer < 0 ? tap : `layers.${layer}.${tap}`;
     for (const probe of this.#listeners(tap, layer)) {
-      probe.receive(tensor, { name, layer, sequence });
+      const context = { name, layer, sequence, ...positions && { positions } };
+      outsideScopes(() => probe.receive(tensor, context)); // what a probe makes, it frees itself
     }
   }
 }

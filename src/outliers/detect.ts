@@ -1,7 +1,7 @@
 // The whole analysis of a model: runs texts through it once and finds outliers at the paper's four
 // places, in hidden states, down-projection inputs, weights and attention.
 
-import type { LlamaModel } from "../nn/models/llama.ts";
+import type { Transformer } from "../nn/transformer.ts";
 import { ACTIVATION_TAPS, ActivationOutlierProbe } from "./activation_outliers.ts";
 import {
   type Analysis,
@@ -50,19 +50,18 @@ export interface DetectOutliersOptions {
   signal?: AbortSignal;
 }
 
-function describeModel({ config, file }: LlamaModel): AnalyzedModel {
-  const base = file.path.slice(file.path.lastIndexOf("/") + 1);
+function describeModel({ config, checkpoint, name }: Transformer): AnalyzedModel {
   const storage: Record<string, number> = {};
   let parameters = 0;
-  for (const { type, shape } of file.tensors.values()) {
+  for (const { type, shape } of checkpoint?.tensors.values() ?? []) {
     const count = shape.reduce((product, extent) => product * extent, 1);
     storage[type] = (storage[type] ?? 0) + count;
     parameters += count;
   }
   return {
-    name: file.optionalString("general.name") ?? base.replace(/\.gguf$/, ""),
-    file: base,
-    architecture: file.string("general.architecture"),
+    name,
+    file: checkpoint?.path.replace(/.*\//, "") ?? "",
+    architecture: config.family,
     layers: config.layers,
     hiddenSize: config.hiddenSize,
     intermediateSize: config.intermediateSize,
@@ -78,7 +77,7 @@ function describeModel({ config, file }: LlamaModel): AnalyzedModel {
 
 /** The largest ratio to a mean that each test can see: N numbers have max/mean ≤ N. */
 function reachability(
-  { config }: LlamaModel,
+  { config }: Transformer,
   sequences: AnalyzedSequence[],
   tau: number,
 ): Reachability[] {
@@ -119,7 +118,7 @@ function reachability(
  * ```
  */
 export async function detectOutliers(
-  model: LlamaModel,
+  model: Transformer,
   options: DetectOutliersOptions = {},
 ): Promise<Analysis> {
   const { contextLength } = model.config;

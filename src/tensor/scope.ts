@@ -25,6 +25,16 @@ export function keep<T extends Owned>(object: T): T {
   return object;
 }
 
+/** Runs `body`, someone else's code, as if it were outside of all scopes: what it makes is its own. */
+export function outsideScopes<T>(body: () => T): T {
+  const enclosing = scopes.splice(0);
+  try {
+    return body();
+  } finally {
+    scopes.push(...enclosing);
+  }
+}
+
 function collect(value: unknown, into: Set<unknown>): void {
   if (typeof value !== "object" || value === null || into.has(value)) return;
   into.add(value);

@@ -3,7 +3,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { GgufError, GgufFile, Tensor } from "../../mod.ts";
-import { dequantize, loadTensor, uploadBlocks } from "../../src/formats/dequantize.ts";
+import { dequantize } from "../../src/formats/dequantize.ts";
 import { blockLayout, type BlockType } from "../../src/formats/gguf.ts";
 import { device, deviceTest, fromBfloat16, random } from "../tensor/on_device.ts";
 import { type TensorToWrite, tinyVocabulary, writeGguf } from "./write_gguf.ts";
@@ -54,6 +54,14 @@ function randomTensor(name: string, type: BlockType, shape: number[]) {
   return { written: { name, shape, type, data } as TensorToWrite, values };
 }
 
+/** The blocks of a matrix on the device. */
+function upload(file: GgufFile, name: string): Tensor<"uint8", 2> {
+  const tensor = file.tensor(name), rows = tensor.shape[0];
+  const blocks = Tensor.empty<"uint8", 2>(device, "uint8", [rows, tensor.byteLength / rows]);
+  device.upload(blocks.pointer, file.read(tensor));
+  return blocks;
+}
+
 async function withTensors(
   tensors: TensorToWrite[],
   use: (file: GgufFile) => void | Promise<void>,
@@ -86,10 +94,18 @@ for (const type of Object.keys(blockLayout) as BlockType[]) {
     const made = shapes.map((shape, i) => randomTensor(`t${i}`, type, shape));
     await withTensors(made.map(({ written }) => written), async (file) => {
       for (const [i, { values }] of made.entries()) {
-        using numbers = loadTensor(device, file, `t${i}`);
-        const columns = shapes[i].at(-1)!;
-        assertEquals([...numbers.shape], [values.length / columns, columns]);
+        using numbers = Tensor.empty<"float32", number>(device, "float32", shapes[i]);
+        file.loadInto(numbers, `t${i}`);
         assertEquals(await numbers.data(), Float32Array.from(values), `[${shapes[i]}]`);
+        if (shapes[i].length !== 2) continue;
+        const [height, columns] = shapes[i];
+        const rows = [height - 1, 0, height >> 1, 0];
+        using some = Tensor.empty<"float32", 2>(device, "float32", [rows.length, columns]);
+        file.loadRows(some, `t${i}`, rows);
+        assertEquals(
+          [...await some.data()],
+          rows.flatMap((row) => values.slice(row * columns, (row + 1) * columns)).map(Math.fround),
+        );
       }
     });
   });
@@ -99,7 +115,7 @@ deviceTest("rows of rotary pairs side by side are put into Hugging Face's order"
   const [rows, d, columns] = [12, 6, 32];
   const { written, values } = randomTensor("q", "Q8_0", [rows, columns]);
   await withTensors([written], async (file) => {
-    using blocks = uploadBlocks(device, file, file.tensor("q"));
+    using blocks = upload(file, "q");
     using numbers = Tensor.empty<"float32", 2>(device, "float32", [rows, columns]);
     dequantize(blocks, "Q8_0", numbers, d);
     const actual = await numbers.data();
@@ -117,7 +133,7 @@ deviceTest("rows of rotary pairs side by side are put into Hugging Face's order"
 deviceTest("rows that do not fit, and tensors that are not there, are refused", async () => {
   const { written } = randomTensor("x", "F32", [4, 3]);
   await withTensors([written], (file) => {
-    using blocks = uploadBlocks(device, file, file.tensor("x"));
+    using blocks = upload(file, "x");
     using three = Tensor.empty<"float32", 2>(device, "float32", [3, 3]);
     using four = Tensor.empty<"float32", 2>(device, "float32", [4, 3]);
     assertThrows(
@@ -131,7 +147,7 @@ deviceTest("rows that do not fit, and tensors that are not there, are refused", 
       "Cannot dequantize blocks of 4 rows into [4,3] with heads of 3 rows",
     );
     const before = device.liveBytes;
-    assertThrows(() => loadTensor(device, file, "y"), GgufError, '"y"');
+    assertThrows(() => file.loadInto(three, "y"), GgufError, '"y"');
     assertEquals(device.liveBytes, before);
   });
 });

@@ -192,7 +192,12 @@ Deno.test("an index that does not hold up, and paths that lead nowhere, are refu
 Deno.test("a closed file and an unknown tensor are refused", async () => {
   const file = await Safetensors.open(`${folder}/types.safetensors`);
   assertThrows(() => file.tensor("none"), SafetensorsError, 'it has no tensor "none" among its');
-  assertThrows(() => file.read("F32", new Uint8Array(1)), RangeError, "it has 48 bytes");
+  assertEquals(file.read("F32", new Uint8Array(3), 5), file.read("F32").slice(5, 8));
+  assertThrows(
+    () => file.read("F32", new Uint8Array(9), 40),
+    RangeError,
+    "from byte 40 on: it has 48",
+  );
   file[Symbol.dispose]();
   assertThrows(() => file.read("F32"), SafetensorsError, "it was closed");
 });

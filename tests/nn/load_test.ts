@@ -1,7 +1,7 @@
 // Opening models by path and by name, and what is said when there is none.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { GgufError, LlamaModel, loadModel } from "../../mod.ts";
+import { GgufError, loadModel, Transformer } from "../../mod.ts";
 import { writeGguf } from "../formats/write_gguf.ts";
 import { smolLM2Path } from "../model.ts";
 import { device, deviceTest } from "../tensor/on_device.ts";
@@ -12,8 +12,8 @@ deviceTest("a path opens a model on this process's device", async () => {
   try {
     writeGguf(path, randomContents());
     using model = await loadModel(path);
-    assert(model instanceof LlamaModel);
-    assertEquals([model.device, model.file.path, model.config.layers], [device, path, 2]);
+    assert(model instanceof Transformer);
+    assertEquals([model.device, model.checkpoint?.path, model.config.layers], [device, path, 2]);
     const [h] = await model.forward([model.tokenizer.encode("the")]);
     using hidden = h;
     assertEquals(hidden.shape[1], 16);
@@ -48,9 +48,13 @@ deviceTest("the name smollm2 opens the model in the cache, or says how to get it
       await Deno.mkdir(`${cache}/models`);
       await Deno.symlink(model, `${cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf`);
       using opened = await loadModel("smollm2");
-      const { layers, hiddenSize, heads, keyValueHeads, headDimension, rotaryBase } = opened.config;
+      const { layers, hiddenSize, heads, keyValueHeads, headDimension, positions } = opened.config;
       assertEquals([layers, hiddenSize, heads, keyValueHeads], [30, 576, 9, 3]);
-      assertEquals([headDimension, rotaryBase], [64, 100000]);
+      assertEquals([headDimension, positions], [64, {
+        kind: "rotary",
+        base: 100000,
+        dimensions: 64,
+      }]);
     });
   } finally {
     await Deno.remove(cache, { recursive: true });

@@ -9,16 +9,16 @@ import {
   ActivationOutlierProbe,
   type AttentionAnalysis,
   AttentionOutlierProbe,
-  GgufFile,
-  LlamaModel,
+  loadModel,
   type Probe,
   type TapContext,
   type Tensor,
+  type Transformer,
   type WeightAnalysis,
   WeightOutlierProbe,
 } from "../../mod.ts";
 import { smolLM2Path } from "../model.ts";
-import { device, deviceTest } from "../tensor/on_device.ts";
+import { deviceTest } from "../tensor/on_device.ts";
 
 // Both sides compute in float32 with other orders of summation. How far float32 is from exact values on
 // this model stands in the fixture: ‖error‖ / ‖x‖ of h is 1.5e-6 there; PyTorch and we differ by 7e-6.
@@ -116,7 +116,7 @@ interface Run {
   logits: { positions: Float32Array[] }[];
 }
 
-async function run(model: LlamaModel, dtype: "float32" | "bfloat16"): Promise<Run> {
+async function run(model: Transformer, dtype: "float32" | "bfloat16"): Promise<Run> {
   const hiddenState = new ActivationOutlierProbe(ACTIVATION_TAPS.hiddenState, reference.tau);
   const downInput = new ActivationOutlierProbe(ACTIVATION_TAPS.downInput, reference.tau);
   const attention = new AttentionOutlierProbe(reference.tau, 0.1);
@@ -180,7 +180,7 @@ let single: Run;
 let half: Run;
 
 deviceTest("SmolLM2 runs in both types and leaves no device memory in use", async () => {
-  using model = new LlamaModel(device, await GgufFile.open(smolLM2Path()));
+  using model = await loadModel(smolLM2Path());
   for (const { text, tokenIds } of reference.inputs) {
     if (text !== null) assertEquals(model.tokenizer.encode(text), tokenIds);
   }

@@ -1,7 +1,7 @@
 // Small LLaMA models as GGUF files: the one recorded in tests/fixtures/tiny_llama.json with what
 // transformers computes from it, and random ones of any size over a byte vocabulary.
 
-import { GgufFile, LlamaModel } from "../../mod.ts";
+import { loadModel, type Transformer } from "../../mod.ts";
 import {
   type GgufContents,
   llamaMetadata,
@@ -11,7 +11,7 @@ import {
   type TypedValue,
   writeGguf,
 } from "../formats/write_gguf.ts";
-import { device, normal } from "../tensor/on_device.ts";
+import { normal } from "../tensor/on_device.ts";
 
 interface Encoded {
   shape: number[];
@@ -170,19 +170,13 @@ export function randomContents(
 /** Opens a model from contents; the file is gone from the disk when `use` is done. */
 export async function withModel<T>(
   contents: GgufContents,
-  use: (model: LlamaModel) => T | Promise<T>,
+  use: (model: Transformer) => T | Promise<T>,
 ): Promise<T> {
   const path = await Deno.makeTempFile({ suffix: ".gguf" });
   try {
     writeGguf(path, contents);
-    const file = await GgufFile.open(path);
-    try {
-      using model = new LlamaModel(device, file);
-      return await use(model);
-    } catch (error) {
-      file[Symbol.dispose]();
-      throw error;
-    }
+    using model = await loadModel(path);
+    return await use(model);
   } finally {
     await Deno.remove(path);
   }

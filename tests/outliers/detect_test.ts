@@ -6,7 +6,7 @@ import {
   type Analysis,
   detectOutliers,
   type DetectOutliersOptions,
-  type LlamaModel,
+  type Transformer,
 } from "../../mod.ts";
 import { sourceOf } from "../../src/cuda/kernels.ts";
 import { randomContents, withModel } from "../nn/tiny_llama.ts";
@@ -25,7 +25,7 @@ function assertPlain(analysis: Analysis): void {
   assertEquals(JSON.parse(JSON.stringify(analysis)), analysis);
 }
 
-async function detect(model: LlamaModel, options: DetectOutliersOptions): Promise<Analysis> {
+async function detect(model: Transformer, options: DetectOutliersOptions): Promise<Analysis> {
   const before = device.liveBytes;
   const analysis = await detectOutliers(model, options);
   assertPlain(analysis);
@@ -124,7 +124,7 @@ deviceTest("the analysis describes the model, the criteria and the sequences", a
     assert(!Number.isNaN(Date.parse(analysis.created)));
     assertEquals(analysis.device, { name: device.name, kind: device.kind, dtype: "float32" });
     const parameters = contents.tensors.reduce((sum, { data }) => sum + data.length / 4, 0);
-    const base = model.file.path.replace(/.*\//, "");
+    const base = model.checkpoint!.path.replace(/.*\//, "");
     assertEquals(analysis.model, {
       name: "tiny",
       file: base,

@@ -15,7 +15,6 @@ import {
   full,
   grad,
   gradients,
-  type LlamaModel,
   normal,
   ones,
   randint,
@@ -23,6 +22,7 @@ import {
   squeeze,
   Tensor,
   tensor,
+  type Transformer,
   unsqueeze,
   zeros,
   type zerosLike,
@@ -43,7 +43,7 @@ type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B 
 function same<A, B>(..._: Equal<A, B> extends true ? [] : ["the types differ", A, B]): void {}
 
 declare const device: Device;
-declare const model: LlamaModel;
+declare const model: Transformer;
 declare const scalar: Tensor<"float32", 0>;
 declare const matrix: Tensor<"float32", 2>;
 declare const vector: Tensor<"float32", 1>;

@@ -5,10 +5,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   GgufError,
-  type LlamaModel,
   type Probe,
   type TapContext,
   type Tensor,
+  type Transformer,
 } from "../../../mod.ts";
 import type { GgufContents } from "../../formats/write_gguf.ts";
 import { assertClose, device, deviceTest, difference, random } from "../../tensor/on_device.ts";
@@ -39,7 +39,7 @@ class Copies implements Probe {
 }
 
 async function run(
-  model: LlamaModel,
+  model: Transformer,
   sequences: number[][],
   dtype: "float32" | "bfloat16" = "float32",
 ): Promise<{ hidden: Float32Array[]; logits: Float32Array[] }> {
@@ -124,7 +124,7 @@ deviceTest("linear scaling and factors of frequencies multiply", async () => {
     const data = new Float32Array(tensor.data.slice().buffer).map((factor) => 2 * factor);
     return { ...tensor, data: new Uint8Array(data.buffer) };
   });
-  const runIds = (model: LlamaModel) => run(model, [recorded.tokenIds]);
+  const runIds = (model: Transformer) => run(model, [recorded.tokenIds]);
   assertEquals(
     await withModel(both, runIds),
     await withModel({ metadata, tensors: doubled }, runIds),
@@ -410,7 +410,7 @@ const text = (value: string) => ({ kind: "string", value }) as const;
 const REFUSED: Record<string, [GgufContents, string]> = {
   "another architecture": [
     withMetadata({ "general.architecture": text("gpt2") }),
-    'its architecture is "gpt2"; only "llama" can be loaded',
+    'its architecture is "gpt2"; what can be loaded is "llama"',
   ],
   "a missing number": [withMetadata({}, ["llama.block_count"]), "llama.block_count"],
   "a missing tensor": [
@@ -443,7 +443,7 @@ const REFUSED: Record<string, [GgufContents, string]> = {
       "llama.rope.scaling.type": text("linear"),
       "llama.rope.scaling.factor": { kind: "float32", value: 0 },
     }),
-    "its rotaryScale is 0",
+    "its rotary factors must be above 0",
   ],
   "a width that the heads do not divide": [
     withMetadata({ "llama.attention.head_count": u32(3) }),
@@ -451,11 +451,11 @@ const REFUSED: Record<string, [GgufContents, string]> = {
   ],
   "heads that do not share key-value heads evenly": [
     withMetadata({ "llama.attention.head_count_kv": u32(3) }),
-    "4 heads of 4 features do not go with 3 key-value heads",
+    "4 heads cannot share 3 key-value heads evenly",
   ],
   "an odd head dimension": [
-    withMetadata({ "llama.attention.key_length": u32(5) }),
-    "4 heads of 5 features do not go with 2 key-value heads and rotary positions",
+    withMetadata({ "llama.attention.key_length": u32(5), "llama.rope.dimension_count": u32(5) }),
+    "rotary positions cannot turn 5 of 5 features of a head",
   ],
   "rotation of part of a head": [
     withMetadata({ "llama.rope.dimension_count": u32(2) }),
@@ -466,7 +466,7 @@ const REFUSED: Record<string, [GgufContents, string]> = {
     withMetadata({
       "llama.attention.layer_norm_rms_epsilon": { kind: "float32", value: 0 },
     }),
-    "its normEpsilon is 0",
+    "its norms' epsilon is 0",
   ],
   "no context": [withMetadata({ "llama.context_length": u32(0) }), "its contextLength is 0"],
 };

@@ -1,0 +1,131 @@
+// GPT-2: layer norms with biases, learned positions, GELU. Its files keep matrices [in, out].
+
+import type { ConfigJson } from "../../formats/config_json.ts";
+import { type BuildOptions, buildTransformer } from "../build.ts";
+import { checkConfig, type MlpActivation, type TransformerConfig } from "../config.ts";
+import type { Family, StoredPart } from "../family.ts";
+import type { Transformer } from "../transformer.ts";
+
+const ACTIVATIONS: Record<string, MlpActivation> = {
+  gelu_new: "gelu_tanh",
+  gelu_pytorch_tanh: "gelu_tanh",
+  gelu: "gelu",
+  relu: "relu",
+};
+
+/** GPT-2 in Hugging Face's format. */
+export const gpt2Family: Family = {
+  modelTypes: ["gpt2"],
+  prefix: "transformer.",
+  ignored: /attn\.(masked_)?bias$|^lm_head\.weight$/,
+  config(json: ConfigJson): TransformerConfig {
+    const hiddenSize = json.whole("n_embd"), heads = json.whole("n_head");
+    const name = json.string("activation_function", "gelu_new"), activation = ACTIVATIONS[name];
+    if (!activation) throw json.error(`its "activation_function" is "${name}", which is not known`);
+    for (const key of ["scale_attn_by_inverse_layer_idx", "add_cross_attention"]) {
+      if (json.boolean(key, false)) {
+        throw json.error(`its "${key}" is true, which is not supported`);
+      }
+    }
+    return checkConfig({
+      family: "gpt2",
+      layers: json.whole("n_layer"),
+      hiddenSize,
+      intermediateSize: json.whole("n_inner", 4 * hiddenSize),
+      heads,
+      keyValueHeads: heads,
+      headDimension: hiddenSize / heads,
+      vocabularySize: json.whole("vocab_size"),
+      contextLength: json.whole("n_positions"),
+      embedding: {},
+      positions: { kind: "learned" },
+      norm: {
+        kind: "layer",
+        epsilon: json.number("layer_norm_epsilon", 1e-5),
+        bias: true,
+        placement: "pre",
+        final: true,
+      },
+      block: "sequential",
+      mlpNorm: true,
+      attention: { causal: true, bias: true, outputBias: true },
+      mlp: { kind: "plain", activation, bias: true },
+      head: { kind: "tied", bias: false },
+    }, (problem) => json.error(problem));
+  },
+  sources({ hiddenSize: H, intermediateSize: I }) {
+    const transposed = (name: string, shape: readonly number[]): StoredPart => ({
+      tensor: `h.*.${name}.weight`,
+      shape,
+      view: (stored) => stored.transpose(),
+    });
+    return {
+      "embed": "wte",
+      "positions": "wpe",
+      "norm": "ln_f",
+      "layers.*.attn.norm": "h.*.ln_1",
+      "layers.*.attn.qkv.weight": transposed("attn.c_attn", [H, 3 * H]),
+      "layers.*.attn.qkv.bias": "h.*.attn.c_attn.bias",
+      "layers.*.attn.output.weight": transposed("attn.c_proj", [H, H]),
+      "layers.*.attn.output.bias": "h.*.attn.c_proj.bias",
+      "layers.*.mlp.norm": "h.*.ln_2",
+      "layers.*.mlp.up.weight": transposed("mlp.c_fc", [H, I]),
+      "layers.*.mlp.up.bias": "h.*.mlp.c_fc.bias",
+      "layers.*.mlp.down.weight": transposed("mlp.c_proj", [I, H]),
+      "layers.*.mlp.down.bias": "h.*.mlp.c_proj.bias",
+    };
+  },
+};
+
+/** Options of {@linkcode gpt2}. */
+export interface Gpt2Options extends BuildOptions {
+  /** L @default {12} */
+  layers?: number;
+  /** n @default {12} */
+  heads?: number;
+  /** H; the MLP is four times as wide. @default {768} */
+  hiddenSize?: number;
+  /** V @default {50304, GPT-2's 50257 rounded up to a multiple of 64} */
+  vocabularySize?: number;
+  /** Longest sequence. @default {1024} */
+  contextLength?: number;
+  /** Whether projections and norms have biases. @default {false} */
+  bias?: boolean;
+}
+
+/**
+ * Builds GPT-2 as nanoGPT has it: exact GELU, no biases unless asked for, weights N(0, 0.02²), those that join the
+ * residual stream N(0, 0.02² / 2L), biases 0 and gains 1. With its defaults it has 123,587,328 parameters beside the
+ * positions.
+ *
+ * @throws {RangeError} if the numbers do not go together
+ */
+export function gpt2({
+  layers = 12,
+  heads = 12,
+  hiddenSize = 768,
+  vocabularySize = 50304,
+  contextLength = 1024,
+  bias = false,
+  ...options
+}: Gpt2Options = {}): Promise<Transformer> {
+  return buildTransformer({
+    family: "gpt2",
+    layers,
+    heads,
+    keyValueHeads: heads,
+    hiddenSize,
+    headDimension: hiddenSize / heads,
+    intermediateSize: 4 * hiddenSize,
+    vocabularySize,
+    contextLength,
+    embedding: {},
+    positions: { kind: "learned" },
+    norm: { kind: "layer", epsilon: 1e-5, bias, placement: "pre", final: true },
+    block: "sequential",
+    mlpNorm: true,
+    attention: { causal: true, bias, outputBias: bias },
+    mlp: { kind: "plain", activation: "gelu", bias },
+    head: { kind: "tied", bias: false },
+  }, options);
+}

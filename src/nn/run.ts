@@ -1,0 +1,75 @@
+// What the layers of a model need to know of the run that they take part in.
+
+import type { FloatType } from "../tensor/dtype.ts";
+import { noGrad } from "../tensor/autograd/recording.ts";
+import { cast } from "../tensor/cast.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Probes } from "./probe.ts";
+import type { RotaryTable } from "./rotary.ts";
+
+/** Options of a run. */
+export interface RunOptions {
+  /** Type of the inputs of products. */
+  dtype: FloatType;
+  /** B: how many sequences lie one after the other. */
+  batch: number;
+  /** T: how many tokens each has. */
+  tokens: number;
+  /** Who takes tensors from it. */
+  probes: Probes;
+  /** The layer, 0-based; -1 outside of the layers. */
+  layer: number;
+  /** Index of the sequence that probes are told. */
+  sequence: number;
+  /** Angles of rotary positions, if the model has them. */
+  rotary: RotaryTable | null;
+  /** Slopes of ALiBi, [n], if the model has them. */
+  slopes: Tensor<"float32", 1> | null;
+  /** Whether gradients may be asked for. */
+  recorded: boolean;
+}
+
+/** One run of sequences of equal length through a layer. */
+export class Run {
+  readonly dtype: FloatType;
+  readonly batch: number;
+  readonly tokens: number;
+  readonly rotary: RotaryTable | null;
+  readonly slopes: Tensor<"float32", 1> | null;
+  readonly recorded: boolean;
+  readonly #probes: Probes;
+  readonly #layer: number;
+  readonly #sequence: number;
+
+  constructor(options: RunOptions) {
+    this.dtype = options.dtype;
+    this.batch = options.batch;
+    this.tokens = options.tokens;
+    this.rotary = options.rotary;
+    this.slopes = options.slopes;
+    this.recorded = options.recorded;
+    this.#probes = options.probes;
+    this.#layer = options.layer;
+    this.#sequence = options.sequence;
+  }
+
+  /** Whether some probe takes this tap of the layer. */
+  wants(tap: string): boolean {
+    return this.#probes.wants(tap, this.#layer);
+  }
+
+  /**
+   * Hands a tensor to the probes that take this tap, in float32.
+   *
+   * @param positions of its rows, where they are not all tokens in order
+   */
+  emit(tap: string, tensor: Tensor<FloatType>, positions?: readonly number[]): void {
+    if (!this.wants(tap)) return;
+    noGrad(() => {
+      using exact = tensor.dtype === "float32"
+        ? tensor.detach()
+        : cast(tensor as Tensor<"bfloat16">, "float32");
+      this.#probes.emit(tap, exact as Tensor<"float32">, this.#layer, this.#sequence, positions);
+    });
+  }
+}
