@@ -15,12 +15,15 @@ import { cutSequences, DEFAULT_TEXT, PAPER_SENTENCE, type SourceText } from "./s
 import { summarize } from "./summary.ts";
 import { WeightOutlierProbe } from "./weight_outliers.ts";
 
-/** The kernels that an analysis uses, but for the cast that its `dtype` bfloat16 needs. */
+/**
+ * The kernels that the analysis of a LLaMA-family GGUF file uses, but for the cast that its `dtype` bfloat16
+ * needs; other families and files need a few others, which their first use compiles.
+ */
 export const ANALYSIS_KERNELS: readonly string[] = [
   "attention.cu",
+  "copy.cu",
   "dequantize.cu",
   "gated.cu",
-  "gather.cu",
   "norm.cu",
   "rotary.cu",
   "statistics.cu",

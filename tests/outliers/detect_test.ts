@@ -92,7 +92,7 @@ deviceTest("the kernels that an analysis uses are prepared, and no others", asyn
   try {
     await withModel(randomContents(), async (model) => {
       await detect(model, { texts: ["xyz"] });
-      assertEquals([...used].sort(), prepared.toSorted());
+      assertEquals([...used].sort(), prepared.toSorted(), "ANALYSIS_KERNELS is out of date");
       used.clear();
       await detect(model, { texts: ["xyz"], dtype: "bfloat16" });
       assertEquals([...used].filter((name) => !prepared.includes(name)), ["cast.cu"]);
