@@ -11,6 +11,7 @@ import {
   type SourceText,
 } from "../../mod.ts";
 import { onExit } from "../host/clean_up.ts";
+import { ANALYSIS_KERNELS } from "../outliers/detect.ts";
 import { findings, headline } from "../outliers/report/words.ts";
 import { prepareDirectory, writeReport } from "../outliers/report/write.ts";
 import { Progress } from "./progress.ts";
@@ -189,6 +190,7 @@ export async function analyze(args: string[]): Promise<number> {
     using model = await loadModel(parsed.model, {
       onPrepare: (what) => progress.say(`First use on this machine: ${what} (some seconds)`),
     });
+    await model.device.prepare(ANALYSIS_KERNELS); // before the time that is left is estimated
     progress.say("Analyzing");
     const analysis = await detectOutliers(model, {
       ...options,

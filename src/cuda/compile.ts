@@ -44,63 +44,91 @@ export function compilerOptions(architecture: string): string[] {
   return [`--gpu-architecture=${architecture}`, "--std=c++17"];
 }
 
+/** A source in NVRTC's hands: between its two functions the caller compiles it, waiting or not. */
+class Program implements Disposable {
+  /** What to call `nvrtcCompileProgram` with. */
+  readonly call: [program: number, options: number, texts: Uint8Array<ArrayBuffer>];
+  readonly #nvrtc: Nvrtc;
+  readonly #name: string;
+  readonly #program = new OutParameter();
+  readonly #held: Uint8Array[] = []; // what C points to
+
+  constructor(nvrtc: Nvrtc, source: KernelSource, options: string[]) {
+    this.#nvrtc = nvrtc;
+    this.#name = source.name;
+    this.#check(
+      "nvrtcCreateProgram",
+      nvrtc.nvrtcCreateProgram(
+        this.#program.buffer,
+        cString(source.text),
+        cString(source.name),
+        Object.keys(HEADERS).length,
+        this.#strings(Object.values(HEADERS)),
+        this.#strings(Object.keys(HEADERS)),
+      ),
+    );
+    this.call = [this.#program.size, options.length, this.#strings(options)];
+  }
+
+  /** What a compilation that ended with `status` gave. */
+  result(status: number): Compilation {
+    const nvrtc = this.#nvrtc, [program] = this.call, size = new OutParameter();
+    let log = "";
+    if (nvrtc.nvrtcGetProgramLogSize(program, size.buffer) === 0) {
+      const buffer = fixedBuffer(Math.max(1, size.size));
+      nvrtc.nvrtcGetProgramLog(program, buffer);
+      log = textIn(buffer);
+    }
+    this.#check("nvrtcCompileProgram", status, log || "the compiler gave no reason");
+    this.#check("nvrtcGetCUBINSize", nvrtc.nvrtcGetCUBINSize(program, size.buffer));
+    const binary = fixedBuffer(size.size);
+    this.#check("nvrtcGetCUBIN", nvrtc.nvrtcGetCUBIN(program, binary));
+    return { binary, log };
+  }
+
+  [Symbol.dispose](): void {
+    this.#nvrtc.nvrtcDestroyProgram(this.#program.buffer);
+    this.#held.length = 0;
+  }
+
+  #strings(texts: string[]): Uint8Array<ArrayBuffer> {
+    const buffers = texts.map(cString), pointers = fixedBuffer(8 * Math.max(1, texts.length));
+    new BigUint64Array(pointers.buffer).set(buffers.map(addressOf));
+    this.#held.push(...buffers, pointers);
+    return pointers;
+  }
+
+  #check(name: string, code: number, log?: string): void {
+    if (code === 0) return;
+    const meaning = textAt(this.#nvrtc.nvrtcGetErrorString(code));
+    if (log === undefined) throw new CudaError(name, code, meaning);
+    throw new CompileError(name, code, meaning, this.#name, log);
+  }
+}
+
 /**
  * Compiles a source; needs no device, and may run several times at once.
  *
- * @throws {CudaError} if the source does not compile, with the compiler's words
+ * @throws {CompileError} if the source does not compile, with the compiler's words
  */
 export async function compile(
   nvrtc: Nvrtc,
   source: KernelSource,
   options: string[],
 ): Promise<Compilation> {
-  const check = (name: string, code: number, log?: string) => {
-    if (code === 0) return;
-    const meaning = textAt(nvrtc.nvrtcGetErrorString(code));
-    if (log === undefined) throw new CudaError(name, code, meaning);
-    throw new CompileError(name, code, meaning, source.name, log);
-  };
-  const strings = (texts: string[]) => {
-    const buffers = texts.map(cString);
-    const pointers = fixedBuffer(8 * Math.max(1, texts.length));
-    new BigUint64Array(pointers.buffer).set(buffers.map(addressOf));
-    return { pointers, buffers }; // the caller holds `buffers` while C reads `pointers`
-  };
-  const headers = strings(Object.values(HEADERS));
-  const headerNames = strings(Object.keys(HEADERS));
-  const optionStrings = strings(options);
-  const program = new OutParameter();
-  const size = new OutParameter();
-  check(
-    "nvrtcCreateProgram",
-    nvrtc.nvrtcCreateProgram(
-      program.buffer,
-      cString(source.text),
-      cString(source.name),
-      headers.buffers.length,
-      headers.pointers,
-      headerNames.pointers,
-    ),
-  );
-  const handle = program.size;
-  try {
-    const status = await nvrtc.nvrtcCompileProgram(handle, options.length, optionStrings.pointers);
-    let log = "";
-    if (nvrtc.nvrtcGetProgramLogSize(handle, size.buffer) === 0) {
-      const buffer = fixedBuffer(Math.max(1, size.size));
-      nvrtc.nvrtcGetProgramLog(handle, buffer);
-      log = textIn(buffer);
-    }
-    check("nvrtcCompileProgram", status, log || "the compiler gave no reason");
-    check("nvrtcGetCUBINSize", nvrtc.nvrtcGetCUBINSize(handle, size.buffer));
-    const binary = fixedBuffer(size.size);
-    check("nvrtcGetCUBIN", nvrtc.nvrtcGetCUBIN(handle, binary));
-    return { binary, log };
-  } finally {
-    nvrtc.nvrtcDestroyProgram(program.buffer);
-    // Keeps what C points to alive until here.
-    void [headers.buffers, headerNames.buffers, optionStrings.buffers];
-  }
+  using program = new Program(nvrtc, source, options);
+  return program.result(await nvrtc.nvrtcCompileProgram(...program.call));
+}
+
+/** The same, blocking the thread. */
+export function compileSync(nvrtc: Nvrtc, source: KernelSource, options: string[]): Compilation {
+  using program = new Program(nvrtc, source, options);
+  return program.result(nvrtc.nvrtcCompileProgramSync(...program.call));
+}
+
+/** Where the compiled form of a source is kept. */
+function pathOf(libraries: Libraries, { name, text }: KernelSource, options: string[]): string {
+  return cachePath([libraries.identity, ...includedBy(text), name, text, ...options]);
 }
 
 /**
@@ -116,18 +144,27 @@ export async function compileCached(
   architecture: string,
   onCompile?: () => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const options = compilerOptions(architecture);
-  const path = cachePath([
-    libraries.identity,
-    ...includedBy(source.text),
-    source.name,
-    source.text,
-    ...options,
-  ]);
+  const options = compilerOptions(architecture), path = pathOf(libraries, source, options);
   const cached = readCached(path);
   if (cached) return cached;
   onCompile?.();
   const { binary } = await compile(libraries.nvrtc, source, options);
+  writeCached(path, binary);
+  return binary;
+}
+
+/** The same, blocking the thread. */
+export function compileCachedSync(
+  libraries: Libraries,
+  source: KernelSource,
+  architecture: string,
+  onCompile?: () => void,
+): Uint8Array<ArrayBuffer> {
+  const options = compilerOptions(architecture), path = pathOf(libraries, source, options);
+  const cached = readCached(path);
+  if (cached) return cached;
+  onCompile?.();
+  const { binary } = compileSync(libraries.nvrtc, source, options);
   writeCached(path, binary);
   return binary;
 }

@@ -1,25 +1,27 @@
 // A device that computes: its context, streams, memory and kernels. Calls that start work return at once;
 // the work runs in order on the current stream.
 
-import { cString, fixedBuffer, OutParameter } from "../ffi/c_memory.ts";
+import { fixedBuffer, OutParameter } from "../ffi/c_memory.ts";
 import type { Libraries } from "../ffi/libraries.ts";
-import { compileCached, type KernelSource } from "./compile.ts";
+import type { KernelSource } from "./compile.ts";
 import { type DeviceInfo, listDevices } from "./device_list.ts";
 import { checkCublas, checkDriver } from "./errors.ts";
 import type { Event } from "./event.ts";
 import { capture, type Graph } from "./graph.ts";
-import { Kernel } from "./kernel.ts";
-import { parseKernels } from "./kernel_source.ts";
-import { kernelSources } from "./kernels.ts";
+import type { Kernel } from "./kernel.ts";
 import { Lanes } from "./lanes.ts";
 import { openLibraries } from "./libraries.ts";
+import { LoadedKernels } from "./loaded_kernels.ts";
 import { DeviceMemory, type Holder } from "./memory.ts";
 import { isPinned } from "./pinned_memory.ts";
 import { Stream } from "./stream.ts";
 
 /** Options of {@linkcode Device.open}. */
 export interface DeviceOptions {
-  /** Told once if something must be built or compiled first, which takes some seconds. */
+  /**
+   * Told before the host driver is built, and before the first kernels are compiled, which takes some
+   * seconds each.
+   */
   onPrepare?: (what: string) => void;
 }
 
@@ -60,15 +62,14 @@ export class Device {
    * @internal
    */
   readonly out: OutParameter = new OutParameter();
-  #architecture: string;
   #current: Stream;
-  #kernels = new Map<string, Kernel>();
+  readonly #kernels: LoadedKernels;
   #label = "other";
   #lanes: Lanes | undefined;
   #launches = 0;
   #pool: bigint;
 
-  private constructor(libraries: Libraries) {
+  private constructor(libraries: Libraries, onPrepare?: (what: string) => void) {
     this.libraries = libraries;
     this.kind = libraries.kind;
     const { driver } = libraries;
@@ -78,7 +79,11 @@ export class Device {
     this.warpSize = warpSize;
     this.maxThreadsPerBlock = maxThreadsPerBlock;
     this.multiprocessors = multiprocessors;
-    this.#architecture = `sm_${info!.computeCapability.replace(".", "")}`;
+    this.#kernels = new LoadedKernels(
+      this,
+      `sm_${info!.computeCapability.replace(".", "")}`,
+      () => onPrepare?.("compiling kernels"),
+    );
     const context = this.made(
       "cuDevicePrimaryCtxRetain",
       (out) => driver.cuDevicePrimaryCtxRetain(out, ordinal),
@@ -109,19 +114,15 @@ export class Device {
 
   /**
    * Opens the device of this process: the first NVIDIA device that answers, else the host driver, or
-   * what the environment variable `OUTLIERSCOPE_DEVICE` (`cuda` or `host`) asks for. Its kernels are
-   * compiled if they are not in the cache. Later calls return the same device.
+   * what the environment variable `OUTLIERSCOPE_DEVICE` (`cuda` or `host`) asks for. Kernels are compiled
+   * at their first use if they are not in the cache, or by {@linkcode Device.prepare}. Later calls return
+   * the same device.
    */
   static open(options: DeviceOptions = {}): Promise<Device> {
     shared ??= (async () => {
-      const libraries = await openLibraries(() => options.onPrepare?.("building the host driver"));
-      const device = new Device(libraries);
-      let told = false;
-      await device.load(kernelSources, () => {
-        if (!told) options.onPrepare?.("compiling kernels");
-        told = true;
-      });
-      return opened = device;
+      const { onPrepare } = options;
+      const libraries = await openLibraries(() => onPrepare?.("building the host driver"));
+      return opened = new Device(libraries, onPrepare);
     })().catch((error) => {
       shared = undefined; // what was missing may be installed before the next try
       throw error;
@@ -141,42 +142,31 @@ export class Device {
     return opened;
   }
 
-  /** Compiles sources, several at once, and loads their kernels. */
-  async load(sources: KernelSource[], onCompile?: () => void): Promise<void> {
-    const { driver } = this.libraries;
-    const waiting = [...sources];
-    const worker = async () => {
-      for (let source = waiting.shift(); source; source = waiting.shift()) {
-        const binary = await compileCached(
-          this.libraries,
-          source,
-          this.#architecture,
-          onCompile,
-        );
-        this.check(
-          "cuModuleLoadData",
-          driver.cuModuleLoadData(this.out.buffer, binary),
-          `while loading ${source.name}`,
-        );
-        const module = this.out.handle;
-        for (const signature of parseKernels(source.text)) {
-          this.check(
-            "cuModuleGetFunction",
-            driver.cuModuleGetFunction(this.out.buffer, module, cString(signature.name)),
-            `while looking for the kernel ${signature.name} in ${source.name}`,
-          );
-          this.#kernels.set(signature.name, new Kernel(this, this.out.handle, signature));
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: Math.max(2, navigator.hardwareConcurrency) }, worker));
+  /**
+   * Prepares kernels of this library ahead of their first use, several sources at once: for work that will
+   * need them all.
+   *
+   * @param files names of sources, such as `"softmax.cu"`
+   * @throws {CompileError} if a source does not compile
+   */
+  async prepare(files: readonly string[]): Promise<void> {
+    await this.#kernels.prepare(files);
   }
 
-  /** A loaded kernel by its name in the source. */
+  /** Compiles sources, several at once, and loads their kernels, in place of others of their names. */
+  async load(sources: readonly KernelSource[]): Promise<void> {
+    await this.#kernels.load(sources);
+  }
+
+  /**
+   * A kernel by its name in the source. The first use of a source of this library loads it and, where the
+   * cache does not have it, compiles it, which blocks the thread for a second or so; see
+   * {@linkcode Device.prepare}.
+   *
+   * @throws {CompileError} if the source does not compile
+   */
   kernel(name: string): Kernel {
-    const kernel = this.#kernels.get(name);
-    if (!kernel) throw new RangeError(`Cannot find the kernel "${name}": no loaded source has it`);
-    return kernel;
+    return this.#kernels.get(name);
   }
 
   /** Throws a `CudaError` unless `code` is 0. */

@@ -40,18 +40,22 @@ const KINDS: Record<string, ParameterKind> = {
 
 const MACRO = /^#define[ \t]+(\w+)\(([^)]*)\)((?:.*\\\n)*.*)\n?/gm;
 
-/** The source with its macros that define kernels expanded, as the preprocessor will; others are left alone. */
+/**
+ * The source with its macros that define kernels expanded, as the preprocessor will, but without the kernels'
+ * bodies; other macros are left alone.
+ */
 function expandKernelMacros(source: string): string {
   let text = source;
   for (const [definition, name, list, body] of source.matchAll(MACRO)) {
     if (!body!.includes("__global__")) continue;
     const parameters = list!.split(",").map((parameter) => parameter.trim());
+    const heads = body!.match(/__global__[^{]*/g)!.join("").replace(/[\\\s]+/g, " ");
     text = text.replace(definition, "\n").replace(
       new RegExp(String.raw`^[ \t]*${name}\(([^)]*)\)`, "gm"),
       (_, given: string) => {
         const values = given.split(",").map((value) => value.trim());
         const valueOf = (word: string) => values[parameters.indexOf(word)] ?? word;
-        return body!.replace(/\\\n/g, "\n").replace(/\w+/g, valueOf).replace(/\s*##\s*/g, "");
+        return heads.replace(/\w+/g, valueOf).replace(/ ?## ?/g, "");
       },
     );
   }

@@ -1,6 +1,7 @@
-// The kernel sources of this library. A kernel's signature is read from its source.
+// The kernel sources of this library, and which kernels each has. A kernel's signature is read from its source.
 
 import type { KernelSource } from "./compile.ts";
+import { parseKernels } from "./kernel_source.ts";
 import activation from "./kernels/activation.cu" with { type: "text" };
 import attention from "./kernels/attention.cu" with { type: "text" };
 import binary from "./kernels/binary.cu" with { type: "text" };
@@ -64,3 +65,13 @@ const texts = {
 /** Every kernel source. */
 export const kernelSources: KernelSource[] = Object.entries(texts)
   .map(([name, text]) => ({ name, text }));
+
+let byKernel: Map<string, KernelSource> | undefined;
+
+/** The source that has the kernel of this name, if one has. */
+export function sourceOf(kernel: string): KernelSource | undefined {
+  byKernel ??= new Map(
+    kernelSources.flatMap((source) => parseKernels(source.text).map(({ name }) => [name, source])),
+  );
+  return byKernel.get(kernel);
+}

@@ -157,7 +157,9 @@ export async function examine(options: DeviceOptions = {}): Promise<Examination>
   let device: Device | null = null;
   let failure: unknown;
   try {
-    device = await Device.open(options);
+    const opened = await Device.open(options);
+    await opened.prepare(kernelSources.map(({ name }) => name));
+    device = opened;
   } catch (error) {
     failure = error;
     const remedy = error instanceof HostBuildError && error.packages.length > 0

@@ -14,6 +14,11 @@ export const nvrtcSymbols = {
   nvrtcDestroyProgram: { parameters: [POINTER], result: STATUS },
   // Needs no context, so it may run on another thread while others compile.
   nvrtcCompileProgram: { parameters: [HANDLE, INT, POINTER], result: STATUS, nonblocking: true },
+  nvrtcCompileProgramSync: {
+    name: "nvrtcCompileProgram",
+    parameters: [HANDLE, INT, POINTER],
+    result: STATUS,
+  },
   nvrtcGetCUBINSize: { parameters: [HANDLE, POINTER], result: STATUS },
   nvrtcGetCUBIN: { parameters: [HANDLE, POINTER], result: STATUS },
   nvrtcGetProgramLogSize: { parameters: [HANDLE, POINTER], result: STATUS },

@@ -15,6 +15,21 @@ import { cutSequences, DEFAULT_TEXT, PAPER_SENTENCE, type SourceText } from "./s
 import { summarize } from "./summary.ts";
 import { WeightOutlierProbe } from "./weight_outliers.ts";
 
+/**
+ * The kernels that the analysis of a LLaMA-family GGUF file uses, but for the cast that its `dtype` bfloat16
+ * needs; other families and files need a few others, which their first use compiles.
+ */
+export const ANALYSIS_KERNELS: readonly string[] = [
+  "attention.cu",
+  "copy.cu",
+  "dequantize.cu",
+  "gated.cu",
+  "norm.cu",
+  "rotary.cu",
+  "statistics.cu",
+  "swap_axes.cu",
+];
+
 /** Options of {@linkcode detectOutliers}. */
 export interface DetectOutliersOptions {
   /**
@@ -137,6 +152,7 @@ export async function detectOutliers(
   );
   if (sequences.length === 0) throw new RangeError("Cannot analyze: there is no text");
 
+  await model.device.prepare(ANALYSIS_KERNELS);
   const hiddenState = new ActivationOutlierProbe(ACTIVATION_TAPS.hiddenState, tau);
   const downInput = new ActivationOutlierProbe(ACTIVATION_TAPS.downInput, tau);
   const weights = new WeightOutlierProbe(tau);

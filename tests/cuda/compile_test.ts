@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { compileCached } from "../../src/cuda/compile.ts";
 import { CompileError } from "../../src/cuda/errors.ts";
-import { inDirectory } from "../subprocess.ts";
+import { withEmptyCache } from "../empty_cache.ts";
 import { openDevice } from "./kernels/bench.ts";
 
 const { libraries } = await openDevice();
@@ -14,22 +14,8 @@ const source = {
     'extern "C" __global__ void compile_test(float *x) { *x = fast_exp(*x); }\n',
 };
 
-/** Runs `body` with an empty cache. */
-async function withCache(body: () => Promise<void>): Promise<void> {
-  const before = Deno.env.get("OUTLIERSCOPE_CACHE");
-  await inDirectory(async (directory) => {
-    Deno.env.set("OUTLIERSCOPE_CACHE", directory);
-    try {
-      await body();
-    } finally {
-      if (before === undefined) Deno.env.delete("OUTLIERSCOPE_CACHE");
-      else Deno.env.set("OUTLIERSCOPE_CACHE", before);
-    }
-  });
-}
-
 Deno.test("a source is compiled once, and again with another text, name or compiler", () =>
-  withCache(async () => {
+  withEmptyCache(async () => {
     let compilations = 0;
     const compile = (change = {}, of = libraries) =>
       compileCached(of, { ...source, ...change }, architecture, () => compilations++);

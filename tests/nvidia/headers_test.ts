@@ -10,7 +10,7 @@ import { nvrtcSymbols } from "../../src/ffi/nvrtc_symbols.ts";
 import { root } from "../../tools/project.ts";
 import recorded from "../fixtures/nvidia_prototypes.json" with { type: "json" };
 import { checkConstants, checkUnits, constantsOf, readPrototypes } from "./headers.ts";
-import { differences } from "./symbol_table.ts";
+import { differences, functionsOf } from "./symbol_table.ts";
 
 const abi = Deno.readTextFileSync(`${root}/src/host/driver/abi.h`);
 
@@ -61,7 +61,23 @@ Deno.test("a constant with another value is found", async () => {
 
 Deno.test("the symbol tables of the driver and NVRTC agree with the headers", async () => {
   const table = { ...driverSymbols, ...nvrtcSymbols };
-  assertEquals(differences(table, await readPrototypes("compiler", Object.keys(table))), []);
+  assertEquals(differences(table, await readPrototypes("compiler", functionsOf(table))), []);
+});
+
+Deno.test("a function that is bound under another name is compared by its own", async () => {
+  const { nvrtcCompileProgram, nvrtcCompileProgramSync: { name, ...other } } = nvrtcSymbols;
+  const table = { nvrtcCompileProgram, another: { ...other, name } };
+  assertEquals(functionsOf(table), ["nvrtcCompileProgram"]);
+  const prototypes = await readPrototypes("compiler", functionsOf(table));
+  assertEquals(differences(table, prototypes), []);
+  assertEquals(
+    differences(
+      { another: { ...other, parameters: ["usize", "u32", "buffer"], name } },
+      prototypes,
+    ),
+    ["another: parameter 1 is int, not u32"],
+  );
+  assertEquals(differences({ another: other }, prototypes), ["another has no prototype"]);
 });
 
 Deno.test("the symbol tables of cuBLAS and cuDNN agree with the record of their headers", () => {

@@ -23,6 +23,16 @@ function fits(type: unknown, cType: string): boolean {
   return typeof type === "string" && (C_TYPES[type]?.test(cType) ?? false);
 }
 
+/** The C functions that a table binds, some perhaps more than once, under names of their own. */
+export function functionsOf(table: Deno.ForeignLibraryInterface): string[] {
+  return [...new Set(Object.keys(table).map((key) => functionOf(table, key)))];
+}
+
+function functionOf(table: Deno.ForeignLibraryInterface, key: string): string {
+  const symbol = table[key]!;
+  return "name" in symbol && symbol.name !== undefined ? symbol.name : key;
+}
+
 /** What in `table` disagrees with the prototypes, a sentence each. */
 export function differences(
   table: Deno.ForeignLibraryInterface,
@@ -30,7 +40,7 @@ export function differences(
 ): string[] {
   const found: string[] = [];
   for (const [name, symbol] of Object.entries(table)) {
-    const prototype = prototypes[name];
+    const prototype = prototypes[functionOf(table, name)];
     if (!prototype) {
       found.push(`${name} has no prototype`);
       continue;

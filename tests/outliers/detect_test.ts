@@ -8,6 +8,7 @@ import {
   type DetectOutliersOptions,
   type Transformer,
 } from "../../mod.ts";
+import { sourceOf } from "../../src/cuda/kernels.ts";
 import { randomContents, withModel } from "../nn/tiny_llama.ts";
 import { device, deviceTest } from "../tensor/on_device.ts";
 
@@ -75,6 +76,31 @@ deviceTest(
     });
   },
 );
+
+deviceTest("the kernels that an analysis uses are prepared, and no others", async () => {
+  const { kernel, prepare } = device;
+  const used = new Set<string>(), prepared: string[] = [];
+  device.kernel = (name) => {
+    used.add(sourceOf(name)!.name);
+    return kernel.call(device, name);
+  };
+  device.prepare = (files) => {
+    assertEquals(used.size, 0, "it is too late to prepare");
+    prepared.push(...files);
+    return prepare.call(device, files);
+  };
+  try {
+    await withModel(randomContents(), async (model) => {
+      await detect(model, { texts: ["xyz"] });
+      assertEquals([...used].sort(), prepared.toSorted(), "ANALYSIS_KERNELS is out of date");
+      used.clear();
+      await detect(model, { texts: ["xyz"], dtype: "bfloat16" });
+      assertEquals([...used].filter((name) => !prepared.includes(name)), ["cast.cu"]);
+    });
+  } finally {
+    Object.assign(device, { kernel, prepare });
+  }
+});
 
 deviceTest("an even model has no outlier by τ = 1000, in either type", async () => {
   await withModel(randomContents(), async (model) => {
