@@ -151,7 +151,7 @@ async function resolve(
     for (const file of files) {
       const onBytes = (bytes: number) => report?.({ file: file.path, done: before + bytes, total });
       const { patience } = settings;
-      await downloadFile(client, cache, commit, file, { onBytes, patience, signal });
+      await downloadFile({ client, cache, commit, file, onBytes, patience, signal });
       cache.link(commit, file);
       before += file.size;
     }

@@ -7,9 +7,13 @@ import { backOff, type HubClient } from "./hub_client.ts";
 
 const ATTEMPTS = 5; // without a byte between them
 
-/** Who is told of the bytes, and when to give up. */
-interface Watch {
-  /** Is told how many bytes are there. */
+/** What to download, and who follows it. */
+interface Download {
+  client: HubClient;
+  cache: HubCache;
+  commit: string;
+  file: HubFile;
+  /** Is told how many bytes of the file are there. */
   onBytes: (bytes: number) => void;
   /** Milliseconds without a byte after which the connection is taken for dead. */
   patience: number;
@@ -20,21 +24,16 @@ interface Watch {
  * Downloads a file unless its blob is there. What arrives is kept in a file `.incomplete` beside the blob, from
  * where the next call goes on, in this process or another.
  */
-export async function downloadFile(
-  client: HubClient,
-  cache: HubCache,
-  commit: string,
-  file: HubFile,
-  watch: Watch,
-): Promise<void> {
-  using _lock = await cache.lock(file, watch.signal);
+export async function downloadFile(download: Download): Promise<void> {
+  const { cache, file } = download;
+  using _lock = await cache.lock(file, download.signal);
   const blob = cache.blob(file), partial = `${blob}.incomplete`;
   const existing = await Deno.stat(blob).catch(() => undefined);
-  if (existing?.isFile && existing.size === file.size) return watch.onBytes(file.size);
+  if (existing?.isFile && existing.size === file.size) return download.onBytes(file.size);
   cache.refuseLink(partial);
   using target = await Deno.open(partial, { read: true, write: true, create: true });
   try {
-    await fill(client, cache, commit, file, target, watch);
+    await fill(target, download);
     await target.sync();
     await Deno.rename(partial, blob);
   } finally { // Nothing arrived: nothing to go on from.
@@ -43,29 +42,23 @@ export async function downloadFile(
 }
 
 /** Makes the file whole and right, or empty if it arrives damaged. */
-async function fill(
-  client: HubClient,
-  cache: HubCache,
-  commit: string,
-  file: HubFile,
-  target: Deno.FsFile,
-  watch: Watch,
-): Promise<void> {
+async function fill(target: Deno.FsFile, download: Download): Promise<void> {
+  const { client, cache, file, patience, signal } = download;
   let resumed = (await target.stat()).size > 0;
   for (let attempt = 0;; attempt++) {
     let { size } = await target.stat();
     if (size > file.size) await target.truncate(size = 0);
-    watch.onBytes(size);
+    download.onBytes(size);
     try {
-      if (size < file.size) await receive(client, cache, commit, file, target, watch);
+      if (size < file.size) await receive(target, size, download);
     } catch (error) {
       if ((await target.stat()).size > size) attempt = -1; // It went on: all attempts are open again.
       if (attempt + 1 >= ATTEMPTS || !client.isTransient(error)) throw error;
-      await backOff(Math.max(attempt, 0), watch.patience, watch.signal);
+      await backOff(Math.max(attempt, 0), patience, signal);
       resumed = true;
       continue;
     }
-    const got = await checksum(target, file, watch.signal);
+    const got = await checksum(target, file, signal);
     if (got === file.checksum) return;
     await target.truncate(0);
     if (!resumed) {
@@ -79,50 +72,35 @@ async function fill(
   }
 }
 
-/** Appends what is missing of the file, for as long as the connection lasts. */
-async function receive(
-  client: HubClient,
-  cache: HubCache,
-  commit: string,
-  file: HubFile,
-  target: Deno.FsFile,
-  { onBytes, patience, signal }: Watch,
-): Promise<void> {
+/** Appends what is missing from byte `at` on, for as long as the connection lasts. */
+async function receive(target: Deno.FsFile, at: number, download: Download): Promise<void> {
+  const { client, cache, commit, file: { path, size }, onBytes, patience, signal } = download;
   const stalled = new AbortController();
   const giveUp = () => stalled.abort(new DOMException("No data arrives", "TimeoutError"));
   let timer = setTimeout(giveUp, patience);
   try {
-    let { size: at } = await target.stat();
     const ends = AbortSignal.any(signal ? [signal, stalled.signal] : [stalled.signal]);
-    const response = await client.open(commit, file.path, at, ends);
-    const range = /^bytes (\d+)-\d*\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
-    if (response.status !== 206 || Number(range?.[1]) !== at) {
-      await target.truncate(at = 0); // The server sends all of it, or something else.
-      onBytes(0);
+    const { status, headers, body } = await client.open(commit, path, at, ends);
+    const isPart = status === 206 && headers.get("content-range")?.startsWith(`bytes ${at}-`);
+    const from = isPart ? at : 0; // A server may send all of it instead.
+    const length = headers.has("content-encoding") ? null : headers.get("content-length");
+    const end = length === null ? size : from + Number(length);
+    if (status === 416 || end !== size || !body) {
+      await body?.cancel();
+      throw new Error(`${path} has ${size} bytes, and up to byte ${end} is offered`);
     }
-    const length = response.headers.get("content-length");
-    const announced = response.headers.has("content-encoding") || length === null
-      ? file.size
-      : at + Number(length);
-    if (response.status === 416 || announced !== file.size || !response.body) {
-      await response.body?.cancel();
-      throw new Error(`${file.path} has ${file.size} bytes, and ${announced} are offered`);
-    }
+    if (from < at) await target.truncate(at = 0);
     await target.seek(at, Deno.SeekMode.Start);
-    for await (const bytes of response.body) {
+    for await (const bytes of body) {
       clearTimeout(timer);
       timer = setTimeout(giveUp, patience);
-      if (at + bytes.length > file.size) {
-        throw new Error(`${file.path} has ${file.size} bytes, and more arrive`);
-      }
+      if (at + bytes.length > size) throw new Error(`${path} has ${size} bytes, and more arrive`);
       await append(target, bytes).catch((cause) => {
-        throw new HubError(cache.model, `its ${file.path} cannot be written: ${cause.message}`, {
-          cause,
-        });
+        throw new HubError(cache.model, `${path} cannot be written: ${cause.message}`, { cause });
       });
       onBytes(at += bytes.length);
     }
-    if (at < file.size) throw new Error(`${file.path} has ${file.size} bytes, and ${at} arrived`);
+    if (at < size) throw new Error(`${path} has ${size} bytes, and ${at} arrived`);
   } catch (error) {
     throw client.explain(error);
   } finally {

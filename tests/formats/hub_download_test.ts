@@ -87,6 +87,18 @@ Deno.test("a wrong Content-Length, or a page of a proxy, is asked for again", as
   }
 });
 
+Deno.test("what has arrived is kept when a proxy answers in between", async () => {
+  await withHub(async (place) => {
+    place.storage.fault = plant([
+      { cut: 200_000 },
+      { body: "<html>Log in</html>", ignoreRange: true },
+      { status: 416 },
+    ]);
+    await download(place);
+    assertEquals(place.storage.asked.map(rangeOf), [0, 200_000, 200_000, 200_000]);
+  });
+});
+
 Deno.test("a connection that goes silent is given up and resumed", async () => {
   await withHub(async (place) => {
     place.storage.fault = plant([{ stall: 100_000 }, { stall: 0 }]);

@@ -61,6 +61,8 @@ const json = (status: number, value: unknown): Answer => ({
 export class HubServer implements AsyncDisposable {
   /** The models that it has. */
   readonly models: Record<string, ServedModel> = {};
+  /** Models by the names that they had before, from which the Hub redirects. */
+  readonly renamed: Record<string, string> = {};
   /** What was asked, in order. */
   readonly asked: Asked[] = [];
   /** Says what shall go wrong with a request. */
@@ -117,12 +119,12 @@ export class HubServer implements AsyncDisposable {
       ? this.#answer(request)
       : { status: fault.status, headers: {}, body: text("") };
     if (fault.body !== undefined) body = text(fault.body);
-    const range = /^bytes=(\d+)-$/.exec(request.headers.get("range") ?? "");
+    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get("range") ?? "");
     if (range && status === 200 && !fault.ignoreRange) {
-      const from = Number(range[1]);
+      const from = Number(range[1]), last = Number(range[2] || body.length - 1);
       status = from < body.length ? 206 : 416;
-      headers["content-range"] = `bytes ${from}-${body.length - 1}/${body.length}`;
-      body = body.subarray(from);
+      headers["content-range"] = `bytes ${from}-${last}/${body.length}`;
+      body = body.subarray(from, last + 1);
     }
     const head = {
       ...headers,
@@ -139,8 +141,14 @@ export class HubServer implements AsyncDisposable {
   #answer({ method, path, headers, body }: Asked & { body: string }): Answer {
     const [route] = path.split("?"), parts = route!.slice(1).split("/").map(decodeURIComponent);
     const stored = parts[0] === "storage" && this.#stored(parts[1]!);
-    if (stored) return { status: 200, headers: {}, body: stored };
+    if (stored) return { status: 200, headers: { etag: `"${parts[1]}"` }, body: stored };
     const isApi = parts[0] === "api", rest = isApi ? parts.slice(2) : parts;
+    const before = Object.keys(this.renamed).find((name) => rest.join("/").startsWith(`${name}/`));
+    if (before) {
+      const prefix = isApi ? "/api/models/" : "/";
+      const location = path.replace(prefix + before, prefix + this.renamed[before]);
+      return { status: 307, headers: { location }, body: text("") };
+    }
     const name = Object.keys(this.models).find((name) => rest.join("/").startsWith(`${name}/`));
     const token = headers.get("authorization");
     if (!name) {

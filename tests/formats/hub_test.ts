@@ -239,6 +239,15 @@ Deno.test("resolveModel() sends the token to the Hub and not to the host of its 
   }
 });
 
+Deno.test("resolveModel() follows a model to its new name, token and all", async () => {
+  await withHub(async ({ hub, folder }) => {
+    hub.renamed["tiny"] = "owner/tiny";
+    hub.models["owner/tiny"]!.gated = "right";
+    Deno.env.set("HF_TOKEN", "right");
+    assertEquals(await resolveModel("tiny"), `${folder("tiny")}/snapshots/${COMMIT}`);
+  });
+});
+
 Deno.test("resolveModel() takes the cached model when the Hub does not answer", async () => {
   await withHub(async ({ hub }) => {
     hub.fault = () => ({ status: 502 });
