@@ -129,7 +129,7 @@ export class HubClient {
     if (from > 0) headers.set("range", `bytes=${from}-`);
     try {
       const response = await this.#fetch(url, { headers, signal });
-      if (response.ok || response.status === 416) return response;
+      if (response.ok) return response;
       await response.body?.cancel();
       const said = response.headers.get("x-error-message") ?? undefined;
       throw this.#refused(response.status, said, `file "${path}"`);
@@ -200,7 +200,7 @@ export class HubClient {
     if (status === 404) {
       return this.#fail(`the Hub has no such model, or it has no ${what}${hub}`);
     }
-    const transient = status === 408 || status === 429 || status >= 500;
+    const transient = [408, 416, 429].includes(status) || status >= 500;
     return this.#fail(
       `the Hub answers with status ${status}${transient ? "; try again later" : ""}${hub}`,
       transient ? { cause: new Transient(`status ${status}`), unreachable: true } : {},

@@ -85,7 +85,7 @@ async function receive(target: Deno.FsFile, at: number, download: Download): Pro
     const from = isPart ? at : 0; // A server may send all of it instead.
     const length = headers.has("content-encoding") ? null : headers.get("content-length");
     const end = length === null ? size : from + Number(length);
-    if (status === 416 || end !== size || !body) {
+    if (end !== size || !body) {
       await body?.cancel();
       throw new Error(`${path} has ${size} bytes, and up to byte ${end} is offered`);
     }
