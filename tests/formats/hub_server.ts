@@ -25,6 +25,8 @@ export interface Fault {
   body?: string;
   /** Send all of the file although a part was asked for. */
   ignoreRange?: boolean;
+  /** Send the part that begins here, whichever was asked for. */
+  partFrom?: number;
 }
 
 interface Answer {
@@ -121,7 +123,7 @@ export class HubServer implements AsyncDisposable {
     if (fault.body !== undefined) body = text(fault.body);
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get("range") ?? "");
     if (range && status === 200 && !fault.ignoreRange) {
-      const from = Number(range[1]), last = Number(range[2] || body.length - 1);
+      const from = fault.partFrom ?? Number(range[1]), last = Number(range[2] || body.length - 1);
       status = from < body.length ? 206 : 416;
       headers["content-range"] = `bytes ${from}-${last}/${body.length}`;
       body = body.subarray(from, last + 1);

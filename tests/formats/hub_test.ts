@@ -29,7 +29,8 @@ Deno.test("resolveModel() downloads what a model needs, in the layout of hugging
         ...names.map((name, i) => `snapshots/${COMMIT}/${name} -> ../../blobs/${blobs[i]}`),
       ].sort(),
     );
-    for (const name of names) assertEquals(await Deno.readFile(`${path}/${name}`), files[name]);
+    const got = names.map((name) => checksumOf(name, Deno.readFileSync(`${path}/${name}`)));
+    assertEquals(got, blobs);
     assertEquals(await Deno.readTextFile(`${folder("owner/tiny")}/refs/main`), COMMIT);
     assertEquals([...Deno.readDirSync(cache)].map(({ name }) => name).sort(), [
       ".locks",
