@@ -30,11 +30,19 @@ export function hubSettings(): HubSettings {
   if (!cache) {
     throw new Error("Cannot tell where models from the Hub are kept: set HF_HOME or HOME");
   }
+  const endpoint = environment("HF_ENDPOINT")?.replace(/\/+$/, "");
+  if (endpoint && !/^https?:\/\//.test(endpoint)) {
+    throw new Error(`HF_ENDPOINT is "${endpoint}", which is no address that begins with https://`);
+  }
   const tokenFile = environment("HF_TOKEN_PATH") ?? (own && `${own}/token`);
+  const token = (environment("HF_TOKEN") ?? readToken(tokenFile && expand(tokenFile)))?.trim();
+  if (token && !/^[!-~]+$/.test(token)) { // not shown: it is a secret
+    throw new Error("The token in HF_TOKEN or of `hf auth login` has characters that no token has");
+  }
   return {
     cache: expand(cache).replace(/(?<=.)\/+$/, ""),
-    endpoint: environment("HF_ENDPOINT")?.replace(/\/+$/, ""),
-    token: (environment("HF_TOKEN") ?? readToken(tokenFile && expand(tokenFile)))?.trim(),
+    endpoint,
+    token,
     offline: /^(1|on|yes|true)$/i.test(
       environment("HF_HUB_OFFLINE") ?? environment("TRANSFORMERS_OFFLINE") ?? "",
     ),
@@ -147,7 +155,7 @@ export class HubClient {
   explain(error: unknown): unknown {
     if (this.#signal?.aborted) return this.#signal.reason;
     if (error instanceof HubError) return error;
-    const message = error instanceof Error ? error.message : String(error);
+    const message = innermost(error).message.replace(/(:\/\/[^\s?]+)\?[^\s)]*/g, "$1");
     if (error instanceof Deno.errors.NotCapable) {
       const host = /net access to "([^"]+)"/.exec(message)?.[1] ?? "the network";
       return this.#fail(
@@ -173,7 +181,8 @@ export class HubClient {
       );
     }
     return this.#fail(
-      `the connection to the Hub failed: ${message}; check the network, HF_ENDPOINT and proxies`,
+      `the connection to the Hub failed: ${message}; check the network, HF_ENDPOINT and proxies, ` +
+        "and try again: a download goes on where it stopped",
       { cause, unreachable: true },
     );
   }
@@ -252,6 +261,12 @@ export class HubClient {
   #fail(problem: string, options?: ErrorOptions & { unreachable?: boolean }): HubError {
     return new HubError(this.#model, problem, options);
   }
+}
+
+/** What an error comes from: `fetch` says only that it failed, and its cause says why. */
+function innermost(error: unknown): Error {
+  if (!(error instanceof Error)) return new Error(String(error));
+  return error.cause instanceof Error ? innermost(error.cause) : error;
 }
 
 type Hub = typeof import("@huggingface/hub");

@@ -1,7 +1,7 @@
 // The settings of the Hub, by the environment variables of Hugging Face's own tools. What is asked of the Hub
 // is tested with the downloads.
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { HUB_URL } from "@huggingface/hub";
 import { hubSettings } from "../../src/formats/hub_client.ts";
 import { inDirectory, runProgram } from "../subprocess.ts";
@@ -59,6 +59,9 @@ Deno.test("hubSettings() reads token, endpoint, patience and whether to stay off
     assertEquals(settings(base).token, "in-file");
     assertEquals(settings({ ...base, HF_TOKEN_PATH: `${home}/other` }).token, "in-other");
     assertEquals(settings({ ...base, HF_TOKEN: " own " }).token, "own");
+    const wrong = assertThrows(() => settings({ ...base, HF_TOKEN: "sec\nret" }), Error);
+    assertMatch(wrong.message, /^The token in HF_TOKEN .* has characters that no token has$/);
+    assertThrows(() => settings({ ...base, HF_ENDPOINT: "hub" }), Error, 'HF_ENDPOINT is "hub"');
   });
 });
 
