@@ -4,7 +4,7 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type DownloadProgress, HubError, resolveModel } from "../../mod.ts";
 import { inDirectory, runProgram } from "../subprocess.ts";
-import { checksumOf } from "./hub_server.ts";
+import { checksumOf, HubServer } from "./hub_server.ts";
 import { COMMIT, randomBytes, tree, withHub } from "./hub_setup.ts";
 
 /** What resolving a name fails with. */
@@ -259,14 +259,16 @@ Deno.test("resolveModel() takes the cached model when the Hub does not answer", 
     assertEquals(await resolveModel("owner/tiny"), path);
     hub.fault = () => ({ body: "<html>Log in to the network</html>" });
     assertEquals(await resolveModel("owner/tiny"), path);
-    Deno.env.set("HF_ENDPOINT", "http://127.0.0.1:9"); // no one listens
+    const closed = new HubServer(), { url } = closed;
+    await closed[Symbol.asyncDispose](); // no one listens there
+    Deno.env.set("HF_ENDPOINT", url);
     assertEquals(await resolveModel("owner/tiny"), path);
     await Deno.remove(`${path}/tokenizer.json`); // not known to belong to it
     assertEquals(await resolveModel("owner/tiny"), path);
     await Deno.remove(`${path}/model.safetensors`);
     assertMatch(
       await failure("owner/tiny"),
-      /connection to the Hub failed: .*127\.0\.0\.1:9\/api\/models\/owner\/tiny\/revision\/main[^?]* check the/,
+      /connection to the Hub failed: .*127\.0\.0\.1:\d+\/api\/models\/owner\/tiny\/revision\/main[^?]* check the/,
     );
   });
 });
