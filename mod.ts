@@ -37,6 +37,12 @@ export { HostBuildError } from "./src/host/build.ts";
 export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";
 export { type BlockType } from "./src/formats/gguf.ts";
 export {
+  type DownloadProgress,
+  HubError,
+  resolveModel,
+  type ResolveModelOptions,
+} from "./src/formats/hub.ts";
+export {
   Safetensors,
   SafetensorsError,
   type SafetensorsTensor,

@@ -52,7 +52,7 @@ async function openShard(path: string): Promise<Shard> {
 }
 
 /** The names of the files that an index distributes its tensors over, and where it puts each tensor. */
-async function readIndex(path: string): Promise<Map<string, string>> {
+export async function readIndex(path: string): Promise<Map<string, string>> {
   let index: unknown;
   try {
     index = JSON.parse(await Deno.readTextFile(path));
