@@ -32,6 +32,8 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/formats/local_file.ts": "tested through the formats that it opens files for",
   "src/formats/safetensors_header.ts": "tested by safetensors_test.ts",
   "src/formats/pretokenize.ts": "tested through the tokenizer",
+  "src/formats/token_text.ts": "tested through the tokenizers",
+  "src/formats/tokenizer.ts": "types",
   "src/host/clean_up.ts": "tested by the command's test of Ctrl-C",
   "src/ffi/c_types.ts": "names for Deno's spelling of C types",
   "src/ffi/cublas_symbols.ts": "a table: opened in tests/host/open_test.ts, called in gemm_test.ts",

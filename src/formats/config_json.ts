@@ -19,7 +19,8 @@ export class ConfigError extends Error {
 export class ConfigJson {
   /** The file. */
   readonly path: string;
-  readonly #values: Readonly<Record<string, unknown>>;
+  /** The settings as the file has them, unchecked. */
+  readonly values: Readonly<Record<string, unknown>>;
   readonly #within: string;
 
   /**
@@ -29,7 +30,7 @@ export class ConfigJson {
    */
   constructor(path: string, values: Readonly<Record<string, unknown>>, within = "") {
     this.path = path;
-    this.#values = values;
+    this.values = values;
     this.#within = within;
   }
 
@@ -65,7 +66,7 @@ export class ConfigJson {
 
   /** Whether a key is there and not null. */
   has(key: string): boolean {
-    return this.#values[key] !== undefined && this.#values[key] !== null;
+    return this.values[key] !== undefined && this.values[key] !== null;
   }
 
   /** A number; `otherwise` if the key is missing or null, unless that is left out. */
@@ -105,7 +106,7 @@ export class ConfigJson {
 
   /** Settings within settings; none if the key is missing or null. */
   object(key: string): ConfigJson {
-    const value = this.has(key) ? this.#values[key] : {};
+    const value = this.has(key) ? this.values[key] : {};
     if (typeof value === "object" && !Array.isArray(value)) {
       return new ConfigJson(this.path, value as Record<string, unknown>, `${this.#within}${key}.`);
     }
@@ -113,7 +114,7 @@ export class ConfigJson {
   }
 
   #get(key: string, otherwise: unknown, wanted: string): unknown {
-    if (this.has(key)) return this.#values[key];
+    if (this.has(key)) return this.values[key];
     if (otherwise !== undefined) return otherwise;
     throw this.error(`its "${this.#within}${key}" is missing: ${wanted} is needed`);
   }

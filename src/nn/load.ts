@@ -4,7 +4,7 @@ import { Device, type DeviceOptions } from "../cuda/device.ts";
 import { ConfigJson } from "../formats/config_json.ts";
 import { GgufFile } from "../formats/gguf.ts";
 import { Safetensors } from "../formats/safetensors.ts";
-import { Tokenizer } from "../formats/tokenizer.ts";
+import { GgufTokenizer } from "../formats/gguf_tokenizer.ts";
 import { cacheDirectory } from "../host/cache_directory.ts";
 import { CheckpointWeights } from "./checkpoint_weights.ts";
 import { FAMILIES, GGUF_FAMILIES } from "./models/families.ts";
@@ -45,7 +45,7 @@ async function openGguf(device: Device, path: string): Promise<Transformer> {
     }
     const config = family.config(file);
     const weights = new CheckpointWeights(device, file, config, family.sources(config), family);
-    const tokenizer = Tokenizer.fromGguf(file);
+    const tokenizer = GgufTokenizer.from(file);
     const name = file.optionalString("general.name") ?? baseName(path).replace(/\.gguf$/, "");
     return new Transformer({ device, config, weights, tokenizer, checkpoint: file, name });
   } catch (error) {
