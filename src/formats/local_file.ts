@@ -32,3 +32,21 @@ export function readAt(file: Deno.FsFile, offset: number, into: Uint8Array): num
   }
   return got;
 }
+
+/** Reads a JSON file of at most `most` bytes, or says in a sentence why that cannot be. */
+export async function readJsonFile(
+  path: string,
+  most: number,
+  fail: (problem: string, cause?: unknown) => Error,
+): Promise<unknown> {
+  using file = await openLocalFile(path, fail);
+  const { size } = file.statSync();
+  if (size > most) throw fail(`it has ${size} bytes, at most ${most} are read`);
+  const bytes = new Uint8Array(size);
+  if (readAt(file, 0, bytes) < size) throw fail("it cannot be read to its end");
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw fail(`it is no JSON: ${String((cause as Error).message).slice(0, 200)}`, cause);
+  }
+}

@@ -6,7 +6,7 @@ import type { DType, FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { fillFromBlocks } from "./dequantize.ts";
-import { openLocalFile, readAt } from "./local_file.ts";
+import { openLocalFile, readAt, readJsonFile } from "./local_file.ts";
 import {
   MAX_HEADER_BYTES,
   parseSafetensorsHeader,
@@ -53,12 +53,8 @@ async function openShard(path: string): Promise<Shard> {
 
 /** The names of the files that an index distributes its tensors over, and where it puts each tensor. */
 async function readIndex(path: string): Promise<Map<string, string>> {
-  let index: unknown;
-  try {
-    index = JSON.parse(await Deno.readTextFile(path));
-  } catch (cause) {
-    throw new SafetensorsError(path, "it is no JSON that can be read", { cause });
-  }
+  const fail = (problem: string, cause?: unknown) => new SafetensorsError(path, problem, { cause });
+  const index = await readJsonFile(path, MAX_HEADER_BYTES, fail);
   const map = (index as { weight_map?: unknown } | null)?.weight_map;
   if (typeof map !== "object" || map === null) {
     throw new SafetensorsError(path, "it has no weight_map, which says where each tensor is");

@@ -4,7 +4,7 @@
 
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
 import { ConfigJson } from "./config_json.ts";
-import { openLocalFile, readAt } from "./local_file.ts";
+import { readJsonFile } from "./local_file.ts";
 import { byteOfToken, bytesOfNames, textOfBytes } from "./token_text.ts";
 import type { EncodeOptions, SpecialTokens, Tokenizer } from "./tokenizer.ts";
 
@@ -106,7 +106,8 @@ export class TokenizerJson implements Tokenizer {
     if (file !== path && !await exists(file)) throw await missing(folder);
     const settings = `${folder}/tokenizer_config.json`;
     const config = await exists(settings) ? (await ConfigJson.open(settings)).values : {};
-    return new TokenizerJson(file, await readJson(file), config);
+    const fail = (problem: string, cause?: unknown) => new TokenizerError(file, problem, { cause });
+    return new TokenizerJson(file, await readJsonFile(file, MAX_BYTES, fail), config);
   }
 
   /**
@@ -182,22 +183,6 @@ async function missing(folder: string): Promise<TokenizerError> {
     );
   }
   return new TokenizerError(folder, "it has no tokenizer.json");
-}
-
-async function readJson(path: string): Promise<unknown> {
-  const fail = (problem: string, cause?: unknown) => new TokenizerError(path, problem, { cause });
-  using file = await openLocalFile(path, fail);
-  const { size } = file.statSync();
-  if (size > MAX_BYTES) {
-    throw fail(`it has ${size} bytes, more than the ${MAX_BYTES} that are read`);
-  }
-  const bytes = new Uint8Array(size);
-  if (readAt(file, 0, bytes) < size) throw fail("it cannot be read to its end");
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch (cause) {
-    throw fail(`it is no JSON: ${messageOf(cause)}`, cause);
-  }
 }
 
 /** An entry of "added_tokens". */
