@@ -29,6 +29,8 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/doctor/self_test/":
     "references: run by the tests of the kernels, of products and of the self-test",
   "src/formats/bpe.ts": "tested through the tokenizer",
+  "src/formats/checkpoint.ts": "types",
+  "src/formats/file_error.ts": "tested by every format",
   "src/formats/local_file.ts": "tested through the formats that it opens files for",
   "src/formats/safetensors_header.ts": "tested by safetensors_test.ts",
   "src/formats/pretokenize.ts": "tested through the tokenizer",

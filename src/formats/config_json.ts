@@ -1,20 +1,14 @@
 // config.json and its like: checked reading of JSON settings.
 
+import { FileError } from "./file_error.ts";
 import { readJsonFile } from "./local_file.ts";
 
 const MAX_BYTES = 16 * 2 ** 20;
 
 /** A JSON file of settings that is missing, damaged, or says something else than it must. */
-export class ConfigError extends Error {
-  /**
-   * Tells what is wrong with which file.
-   *
-   * @param path the file
-   */
-  constructor(path: string, problem: string, options?: ErrorOptions) {
-    super(`Cannot use "${path}": ${problem}`, options);
-    this.name = "ConfigError";
-  }
+export class ConfigError extends FileError {
+  /** The class's name, for printing. */
+  override name = "ConfigError";
 }
 
 /** Settings by key. */

@@ -1,12 +1,11 @@
 // Safetensors: checkpoints of one file or of several with an index, read one tensor at a time and written whole.
 
 import type { Device } from "../cuda/device.ts";
-import { onExit } from "../host/clean_up.ts";
 import type { DType, FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { fillFromBlocks } from "./dequantize.ts";
-import { openLocalFile, readAt, readJsonFile } from "./local_file.ts";
+import { openLocalFile, readAt, readJsonFile, writeAll, writeWhole } from "./local_file.ts";
 import {
   MAX_HEADER_BYTES,
   parseSafetensorsHeader,
@@ -331,21 +330,15 @@ export async function saveSafetensors(
   padded.set(bytes);
   const size = new Uint8Array(8);
   new DataView(size.buffer).setBigUint64(0, BigInt(padded.length), true);
-  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
-  using _cleanUp = onExit(() => Deno.removeSync(temporary)); // harmless once it is renamed
   try {
-    using file = await Deno.open(temporary, { write: true, createNew: true });
-    const write = async (data: Uint8Array) => {
-      for (let at = 0; at < data.length;) at += await file.write(data.subarray(at));
-    };
-    await write(size);
-    await write(padded);
-    for (const tensor of Object.values(tensors)) {
-      const data = await tensor.data();
-      await write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    }
-    await file.sync();
-    await Deno.rename(temporary, path);
+    await writeWhole(path, async (file) => {
+      await writeAll(file, size);
+      await writeAll(file, padded);
+      for (const tensor of Object.values(tensors)) {
+        const data = await tensor.data();
+        await writeAll(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      }
+    });
   } catch (cause) {
     throw new SafetensorsError(
       path,

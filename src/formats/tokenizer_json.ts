@@ -3,6 +3,7 @@
 // models were trained with, is done here.
 
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
+import { FileError } from "./file_error.ts";
 import { ConfigJson } from "./config_json.ts";
 import { readJsonFile } from "./local_file.ts";
 import { byteOfToken, bytesOfNames, textOfBytes } from "./token_text.ts";
@@ -13,17 +14,9 @@ const MAX_TOKENS = 2 ** 24;
 const SPACE = "\u2581"; // "▁", SentencePiece's mark for a space
 
 /** What is wrong with a tokenizer file, or why it cannot be used. */
-export class TokenizerError extends Error {
+export class TokenizerError extends FileError {
   /** The class's name, for printing. */
   override name = "TokenizerError";
-  /** The file or folder in question. */
-  readonly path: string;
-
-  /** Makes an error about the file at `path`; `problem` reads on from "Cannot use <path>: ". */
-  constructor(path: string, problem: string, options?: ErrorOptions) {
-    super(`Cannot use "${path}": ${problem}`, options);
-    this.path = path;
-  }
 }
 
 type Json = Record<string, unknown>;
