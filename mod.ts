@@ -50,8 +50,18 @@ export {
   saveSafetensors,
 } from "./src/formats/safetensors.ts";
 export { Staging } from "./src/formats/staging.ts";
-export { Tokenizer } from "./src/formats/tokenizer.ts";
+export { type EncodeOptions, type SpecialTokens, type Tokenizer } from "./src/formats/tokenizer.ts";
+export { GgufTokenizer } from "./src/formats/gguf_tokenizer.ts";
+export { TokenizerError, TokenizerJson } from "./src/formats/tokenizer_json.ts";
 export { type Checkpoint, type StoredTensor } from "./src/formats/checkpoint.ts";
+export { FileError } from "./src/formats/file_error.ts";
+export {
+  TokenFile,
+  type TokenFileOptions,
+  type TokenFormat,
+  writeTokens,
+} from "./src/formats/token_file.ts";
+export { readTexts, type TextOptions } from "./src/formats/text_file.ts";
 export { ConfigError } from "./src/formats/config_json.ts";
 export { type MlpActivation, type Positions, type TransformerConfig } from "./src/nn/config.ts";
 export {
