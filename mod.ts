@@ -269,7 +269,12 @@ export * from "./src/outliers/analysis.ts";
 export { ACTIVATION_TAPS, ActivationOutlierProbe } from "./src/outliers/activation_outliers.ts";
 export { AttentionOutlierProbe } from "./src/outliers/attention_outliers.ts";
 export { detectOutliers, type DetectOutliersOptions } from "./src/outliers/detect.ts";
-export { DEFAULT_TEXT, PAPER_SENTENCE, type SourceText } from "./src/outliers/sequences.ts";
+export {
+  DEFAULT_TEXT,
+  PAPER_SENTENCE,
+  type SourceText,
+  type SourceTokens,
+} from "./src/outliers/sequences.ts";
 export { tokenClass } from "./src/outliers/token_class.ts";
 export { WeightOutlierProbe } from "./src/outliers/weight_outliers.ts";
 export { type Figure, renderFigures } from "./src/outliers/report/figures.ts";
