@@ -46,9 +46,8 @@ async function fill(target: Deno.FsFile, download: Download): Promise<void> {
   const { client, cache, file, patience, signal } = download;
   let resumed = (await target.stat()).size > 0;
   for (let attempt = 0;; attempt++) {
-    let { size } = await target.stat();
-    if (size > file.size) await target.truncate(size = 0);
-    download.onBytes(size);
+    const { size } = await target.stat();
+    download.onBytes(Math.min(size, file.size));
     try {
       if (size < file.size) await receive(target, size, download);
     } catch (error) {

@@ -47,7 +47,7 @@ Deno.test("resolveModel() downloads what a model needs, in the layout of hugging
 });
 
 Deno.test("resolveModel() asks one question when all is cached, and none offline", async () => {
-  await withHub(async ({ hub, storage }) => {
+  await withHub(async ({ hub, storage, blob }) => {
     const path = await resolveModel("owner/tiny");
     hub.log(), storage.log();
     assertEquals(await resolveModel("owner/tiny"), path);
@@ -58,6 +58,13 @@ Deno.test("resolveModel() asks one question when all is cached, and none offline
     assertEquals(await resolveModel("owner/tiny"), path);
     assertEquals(await resolveModel(`owner/tiny@${COMMIT}`), path);
     assertEquals([...hub.log(), ...storage.log()], []);
+
+    await Deno.remove(blob("owner/tiny", "tokenizer.json")); // as other tools may; its link stays
+    assertMatch(await failure("owner/tiny"), /does not have all of its files/);
+    Deno.env.delete("HF_HUB_OFFLINE");
+    assertEquals(await resolveModel("owner/tiny"), path);
+    assertEquals(hub.log().at(-1), `GET /owner/tiny/resolve/${COMMIT}/tokenizer.json`);
+    await Deno.stat(`${path}/tokenizer.json`);
   });
 });
 
