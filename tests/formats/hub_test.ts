@@ -215,7 +215,7 @@ Deno.test("resolveModel() says what a missing or closed model needs", async () =
     hub.models["owner/tiny"]!.gated = "hf_right";
     assertMatch(
       await failure("owner/tiny"),
-      /needs HF_TOKEN \(the Hub says: Access to model owner/,
+      /needs HF_TOKEN \(the Hub says: "Access to model owner/,
     );
     Deno.env.set("HF_TOKEN", "hf_wrong");
     assertMatch(
@@ -361,6 +361,16 @@ Deno.test("resolveModel() ends when its signal says so", async () => {
     };
     await ends((abort) => abort());
     assertEquals(hub.log(), []);
+    const mistake = new TypeError("a mistake in the user's function");
+    const onProgress = ({ done }: DownloadProgress) => {
+      if (done > 0) throw mistake;
+    };
+    const thrown = await resolveModel("owner/tiny", { onProgress }).catch((error) => error);
+    assertEquals(
+      [thrown, hub.log().length],
+      [mistake, 2],
+      "not taken for a failure of the network",
+    );
     await ends((abort) => hub.fault = () => (abort(), { stall: 0 }));
     hub.fault = () => undefined;
     let abort = () => {};
