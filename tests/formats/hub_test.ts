@@ -368,7 +368,7 @@ Deno.test("resolveModel() ends when its signal says so", async () => {
     const thrown = await resolveModel("owner/tiny", { onProgress }).catch((error) => error);
     assertEquals(
       [thrown, hub.log().length],
-      [mistake, 2],
+      [mistake, 3],
       "not taken for a failure of the network",
     );
     await ends((abort) => hub.fault = () => (abort(), { stall: 0 }));
