@@ -362,15 +362,12 @@ Deno.test("resolveModel() ends when its signal says so", async () => {
     await ends((abort) => abort());
     assertEquals(hub.log(), []);
     const mistake = new TypeError("a mistake in the user's function");
+    let calls = 0;
     const onProgress = ({ done }: DownloadProgress) => {
-      if (done > 0) throw mistake;
+      if (done > 0 && calls++ === 0) throw mistake;
     };
     const thrown = await resolveModel("owner/tiny", { onProgress }).catch((error) => error);
-    assertEquals(
-      [thrown, hub.log().length],
-      [mistake, 3],
-      "not taken for a failure of the network",
-    );
+    assertEquals([thrown, calls], [mistake, 1], "not taken for a failure of the network");
     await ends((abort) => hub.fault = () => (abort(), { stall: 0 }));
     hub.fault = () => undefined;
     let abort = () => {};
