@@ -11,7 +11,7 @@ import {
 } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
-import { fromFloat32, toFloat32 } from "./precision.ts";
+import { inType, toFloat32 } from "./precision.ts";
 import { partsOf, reduceAxes, reduceMiddle, shaped, spread } from "./reduce.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -27,7 +27,7 @@ function refuseNone(operation: string, { from, shape, count }: Reduction): void 
 function extremum(x: Tensor<FloatType>, name: Extremum, reduction: Reduction) {
   const values = reduceAxes(name, contiguous(x), reduction.isReduced);
   return {
-    result: shaped(fromFloat32(values, x.dtype), reduction.shape),
+    result: shaped(inType(values, x.dtype), reduction.shape),
     inputs: [x],
     saved: [x, values] as const,
     backward: (g: Tensor<FloatType>, [x, b]: readonly [Tensor<FloatType>, Tensor<"float32">]) => {

@@ -6,7 +6,7 @@ import { defineOp } from "./autograd/define_op.ts";
 import { contiguous, copyInto } from "./contiguous.ts";
 import { ones } from "./create.ts";
 import { BYTES_PER_ELEMENT, type DType, type FloatType } from "./dtype.ts";
-import { inType } from "./product.ts";
+import { inType } from "./precision.ts";
 import type { Plus1 } from "./rank.ts";
 import { scope } from "./scope.ts";
 import { Tensor } from "./tensor.ts";

@@ -3,7 +3,8 @@
 import { defineOp } from "./autograd/define_op.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
-import { broadcastBatch, inType, multiply } from "./product.ts";
+import { inType } from "./precision.ts";
+import { broadcastBatch, multiply } from "./product.ts";
 import { scope } from "./scope.ts";
 import { sumTo } from "./sum_to.ts";
 import type { Tensor } from "./tensor.ts";
@@ -36,7 +37,7 @@ const matmulOp = defineOp("matmul", (a: Tensor, b: Tensor, dtype: FloatType) => 
   inputs: [a, b],
   saved: [a, b],
   backward: (gradient, [a, b], needs) => {
-    const input = a.dtype as FloatType, g = inType(gradient, input);
+    const input = a.dtype as FloatType, g = inType(gradient as Tensor<FloatType>, input);
     const shared = b.shape.length === 2 && a.shape.length > 2 && g.size > 0 && a.size > 0;
     const da = needs[0] ? sumTo(multiply(g, b.transpose(), input), a.shape) : null;
     const db = !needs[1]

@@ -2,7 +2,6 @@
 // business of matmul.ts and linear.ts.
 
 import { gemm } from "../cuda/gemm.ts";
-import { cast } from "./cast.ts";
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type FloatType } from "./dtype.ts";
 import { Tensor } from "./tensor.ts";
@@ -157,10 +156,4 @@ export function multiply(a: Tensor, b: Tensor, dtype: FloatType): Tensor<FloatTy
   const c = Tensor.empty<FloatType, number>(a.device, dtype, shape);
   multiplyInto(c, a, b);
   return c;
-}
-
-/** `x` in another type, if it is not of it already. */
-export function inType<D extends FloatType>(x: Tensor, dtype: D): Tensor<D> {
-  if (x.dtype === dtype) return x as Tensor<D>;
-  return cast(contiguous(x) as Tensor<"float32">, dtype as "bfloat16") as Tensor as Tensor<D>;
 }

@@ -11,7 +11,7 @@ import {
 } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
-import { fromFloat32, toFloat32 } from "./precision.ts";
+import { inType, toFloat32 } from "./precision.ts";
 import { reduceAxes, reduceMiddle, scaled, shaped, spread } from "./reduce.ts";
 import { Tensor } from "./tensor.ts";
 import { resolveAxis } from "./views.ts";
@@ -25,10 +25,10 @@ function scaledSum(
   const { dtype } = x;
   const sums = reduceAxes("sum", contiguous(x), isReduced, scale);
   return {
-    result: shaped(fromFloat32(sums, dtype), shape),
+    result: shaped(inType(sums, dtype), shape),
     inputs: [x],
     backward: (g: Tensor<FloatType>) => {
-      const each = scale === 1 ? g : fromFloat32(scaled(contiguous(g), scale), dtype);
+      const each = scale === 1 ? g : inType(scaled(contiguous(g), scale), dtype);
       return [each.reshape(kept).expand(from)];
     },
   };
