@@ -62,6 +62,14 @@ export function reductionOf(
   };
 }
 
+/** Throws if a reduction has no element to choose. */
+export function refuseNone(operation: string, { from, count }: Reduction): void {
+  if (count > 0) return;
+  throw new RangeError(
+    `Cannot compute ${operation} of [${from}]: there are no elements to choose from`,
+  );
+}
+
 /** A tensor as lines along the axes that are reduced. */
 export interface Lines<D extends DType> {
   /** The elements as [outer, reduced, inner], contiguous. */

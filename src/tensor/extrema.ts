@@ -8,6 +8,7 @@ import {
   type ReduceOptions,
   type Reduction,
   reductionOf,
+  refuseNone,
 } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
@@ -16,13 +17,6 @@ import { partsOf, reduceAxes, reduceMiddle, shaped, spread } from "./reduce.ts";
 import { Tensor } from "./tensor.ts";
 
 type Extremum = "max" | "min";
-
-function refuseNone(operation: string, { from, shape, count }: Reduction): void {
-  if (count > 0 || shape.includes(0)) return;
-  throw new RangeError(
-    `Cannot compute ${operation} of [${from}]: there are no elements to choose from`,
-  );
-}
 
 function extremum(x: Tensor<FloatType>, name: Extremum, reduction: Reduction) {
   const values = reduceAxes(name, contiguous(x), reduction.isReduced);

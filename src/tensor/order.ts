@@ -8,6 +8,7 @@ import {
   type ReduceOptions,
   type Reduction,
   reductionOf,
+  refuseNone,
 } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type FloatType } from "./dtype.ts";
@@ -193,13 +194,9 @@ function orderStatistic<R extends number, A extends Axes | undefined, K extends 
   options: ReduceOptions<K>,
   position: (count: number) => number,
 ): Tensor<"float32", ReducedRank<R, A, K>> {
-  const reduction = reductionOf(operation, x, axes, options), { count } = reduction;
-  if (count === 0) {
-    throw new RangeError(
-      `Cannot compute ${operation} of [${x.shape}]: there are no elements to choose from`,
-    );
-  }
-  return quantileOp(x, reduction, position(count)) as Tensor as Tensor<
+  const reduction = reductionOf(operation, x, axes, options);
+  refuseNone(operation, reduction);
+  return quantileOp(x, reduction, position(reduction.count)) as Tensor as Tensor<
     "float32",
     ReducedRank<R, A, K>
   >;
