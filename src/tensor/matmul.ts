@@ -1,10 +1,11 @@
 // The product of matrices, and of batches of them.
 
 import { defineOp } from "./autograd/define_op.ts";
+import { broadcastPair } from "./broadcast.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
 import { inType } from "./precision.ts";
-import { broadcastBatch, multiply } from "./product.ts";
+import { multiply } from "./product.ts";
 import { scope } from "./scope.ts";
 import { sumTo } from "./sum_to.ts";
 import type { Tensor } from "./tensor.ts";
@@ -95,7 +96,7 @@ export function matmul<
       } of the second, ${rows}, must be equal`,
     );
   }
-  if (!broadcastBatch(left.slice(0, -2), right.slice(0, -2))) {
+  if (broadcastPair(left.slice(0, -2), right.slice(0, -2)).includes(-1)) {
     refuse("counted from the last, extents before the last two must be equal, or one of them 1");
   }
   const result = left === a.shape && right === b.shape ? matmulOp(a, b, dtype) : scope(() => {
