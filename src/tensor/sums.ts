@@ -6,6 +6,7 @@ import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
 import { inType, toFloat32 } from "./precision.ts";
 import { reduceAxes, reduceMiddle, scaled, shaped, spread } from "./reduce.ts";
+import { elements } from "./strides.ts";
 import { Tensor } from "./tensor.ts";
 import { resolveAxis } from "./views.ts";
 
@@ -72,8 +73,7 @@ export const prod: OverAxes<"float32"> = overAxes("prod", prodOp);
 
 function scan(x: Tensor<"float32">, axis: number, reverse: boolean): Tensor<"float32"> {
   const { shape } = x, from = contiguous(x);
-  const product = (extents: readonly number[]) => extents.reduce((a, b) => a * b, 1);
-  const outer = product(shape.slice(0, axis)), inner = product(shape.slice(axis + 1));
+  const outer = elements(shape.slice(0, axis)), inner = elements(shape.slice(axis + 1));
   const y = Tensor.empty(x.device, "float32", shape);
   if (y.size === 0) return y;
   const sizes = inner === 1 ? [outer, shape[axis]!] : [outer, shape[axis]!, inner];
