@@ -2,6 +2,7 @@
 // tensor in activation.cu.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { compareElements, input, output } from "./elementwise.ts";
 import { erf } from "./functions.ts";
 import type { Random } from "./random.ts";
@@ -97,8 +98,6 @@ export const FUNCTIONS: Record<string, PlainFunction> = {
   round: { value: evenRound },
 };
 
-type Float = "float32" | "bfloat16";
-
 // The functions are within four places, eight roundings; some arithmetic around them.
 const tolerance = TOLERANCE.elementwise(16);
 
@@ -106,7 +105,7 @@ const tolerance = TOLERANCE.elementwise(16);
 export function checkValue(
   device: Device,
   name: string,
-  dtype: Float,
+  dtype: FloatType,
   data: ArrayLike<number>,
   prefix = "",
 ): number {
@@ -123,7 +122,7 @@ export function checkValue(
 export function checkSlope(
   device: Device,
   name: string,
-  dtype: Float,
+  dtype: FloatType,
   gradients: ArrayLike<number>,
   data: ArrayLike<number>,
   prefix = "",
@@ -149,7 +148,7 @@ export function inputsOf(name: string, random: Random, count: number): Float32Ar
 /** Compares a clamp and its gradient with the comparisons that it is. */
 export function checkClamp(
   device: Device,
-  dtype: Float,
+  dtype: FloatType,
   data: ArrayLike<number>,
   prefix = "",
 ): number {
