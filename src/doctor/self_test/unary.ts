@@ -13,7 +13,7 @@ import { TOLERANCE } from "./tolerance.ts";
 export interface PlainFunction {
   /** y = f(x) */
   value: (x: number) => number;
-  /** f'(x), given x or y as the kernel is; none for functions that are flat almost everywhere. */
+  /** f'(x), given x or y as the kernel is; none where there is no kernel for it. */
   slope?: (saved: number) => number;
   /** What errors of y are relative to, where not to y itself. */
   size?: (x: number) => number;
@@ -70,7 +70,7 @@ export const ACTIVATIONS: Record<string, Required<Omit<PlainFunction, "positive"
 /** Every function of one tensor, by the name of its kernels. */
 export const FUNCTIONS: Record<string, PlainFunction> = {
   ...ACTIVATIONS,
-  neg: { value: (x) => -x, slope: () => -1 },
+  neg: { value: (x) => -x },
   abs: { value: Math.abs, slope: Math.sign },
   square: { value: (x) => x * x, slope: (x) => 2 * x },
   log: { value: Math.log, slope: (x) => 1 / x, positive: true },
