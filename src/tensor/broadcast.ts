@@ -33,7 +33,7 @@ export function broadcastShapes(
     const together = broadcastPair(a, b), axis = together.indexOf(-1), rank = together.length;
     if (axis < 0) return together;
     throw new RangeError(
-      `Cannot ${operation} [${a.join(", ")}] and [${b.join(", ")}]: axis ${axis} has extents ` +
+      `Cannot ${operation} [${a}] and [${b}]: axis ${axis} has extents ` +
         `${extentAt(a, axis, rank)} and ${
           extentAt(b, axis, rank)
         }; they must be equal, or one of them 1`,
@@ -71,7 +71,7 @@ export function walkOf(
   const row = axes.pop() ?? { extent: 1, strides: operands.map(() => 0) };
   if (axes.length > OUTER || axes.some(({ extent }) => extent > LARGEST_EXTENT)) {
     throw new RangeError(
-      `Cannot ${operation} into [${shape.join(", ")}]: the operands' axes cannot be merged to ` +
+      `Cannot ${operation} into [${shape}]: the operands' axes cannot be merged to ` +
         `${OUTER + 1} of fewer than 2³¹ entries; make them contiguous`,
     );
   }

@@ -81,9 +81,9 @@ Deno.test("shapes that do not fit, and axes that cannot be walked, are refused",
   assertThrows(
     () => broadcastShapes("add", [5, 2, 3], [4, 3]),
     RangeError,
-    "Cannot add [5, 2, 3] and [4, 3]: axis 1 has extents 2 and 4; they must be equal, or one of them 1",
+    "Cannot add [5,2,3] and [4,3]: axis 1 has extents 2 and 4; they must be equal, or one of them 1",
   );
   const shape = [2, 3, 2, 3, 2, 3, 2], turned = rowMajor(shape).toReversed();
   const error = assertThrows(() => walkOf("add", shape, [{ shape, strides: turned }]), RangeError);
-  assert(error.message.startsWith("Cannot add into [2, 3, 2, 3, 2, 3, 2]: the operands' axes"));
+  assert(error.message.startsWith("Cannot add into [2,3,2,3,2,3,2]: the operands' axes"));
 });
