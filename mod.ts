@@ -188,10 +188,15 @@ export {
   type Unary,
 } from "./src/tensor/unary.ts";
 export { type ChosenType, where } from "./src/tensor/where.ts";
-export { type Axes, type ReducedRank, type ReduceOptions } from "./src/tensor/axes.ts";
+export {
+  type Axes,
+  type OverAxes,
+  type ReducedRank,
+  type ReduceOptions,
+} from "./src/tensor/axes.ts";
 export { cumulativeSum, mean, prod, sum } from "./src/tensor/sums.ts";
 export { sumTo } from "./src/tensor/sum_to.ts";
-export { all, any, argmax, argmin, max, min } from "./src/tensor/extrema.ts";
+export { all, any, argmax, argmin, type IndexAlong, max, min } from "./src/tensor/extrema.ts";
 export {
   logSumExp,
   norm,

@@ -2,6 +2,7 @@
 // places, in hidden states, down-projection inputs, weights and attention.
 
 import type { Transformer } from "../nn/transformer.ts";
+import { elements } from "../tensor/strides.ts";
 import { ACTIVATION_TAPS, ActivationOutlierProbe } from "./activation_outliers.ts";
 import {
   type Analysis,
@@ -63,7 +64,7 @@ function describeModel({ config, checkpoint, name }: Transformer): AnalyzedModel
   const storage: Record<string, number> = {};
   let parameters = 0;
   for (const { type, shape } of checkpoint?.tensors.values() ?? []) {
-    const count = shape.reduce((product, extent) => product * extent, 1);
+    const count = elements(shape);
     storage[type] = (storage[type] ?? 0) + count;
     parameters += count;
   }
