@@ -6,7 +6,9 @@ import { ConfigJson } from "../formats/config_json.ts";
 import { type DownloadProgress, resolveModel } from "../formats/hub.ts";
 import { GgufFile } from "../formats/gguf.ts";
 import { Safetensors } from "../formats/safetensors.ts";
-import { Tokenizer } from "../formats/tokenizer.ts";
+import { GgufTokenizer } from "../formats/gguf_tokenizer.ts";
+import type { Tokenizer } from "../formats/tokenizer.ts";
+import { TokenizerJson } from "../formats/tokenizer_json.ts";
 import { cacheDirectory } from "../host/cache_directory.ts";
 import type { FloatType } from "../tensor/dtype.ts";
 import { CheckpointWeights } from "./checkpoint_weights.ts";
@@ -90,13 +92,21 @@ async function openGguf(
       throw file.error(`its architecture is "${architecture}"; what can be loaded is ${known}`);
     }
     const config = family.config(file);
-    const tokenizer = Tokenizer.fromGguf(file);
+    const tokenizer = GgufTokenizer.from(file);
     const name = file.optionalString("general.name") ?? baseName(path).replace(/\.gguf$/, "");
     return assemble(file, family, resident, { device, config, tokenizer, name });
   } catch (error) {
     file[Symbol.dispose]();
     throw error;
   }
+}
+
+/** The tokenizer of a folder, or null if it has none. */
+async function openTokenizer(folder: string, vocabularySize: number): Promise<Tokenizer | null> {
+  if (!await exists(`${folder}/tokenizer.json`)) return null;
+  const tokenizer = await TokenizerJson.open(folder);
+  tokenizer.requireVocabulary(vocabularySize);
+  return tokenizer;
 }
 
 async function openFolder(
@@ -113,9 +123,15 @@ async function openFolder(
     throw json.error(`its "model_type" is "${kind}"; what can be loaded is ${known}`);
   }
   const config = family.config(json);
+  const tokenizer = await openTokenizer(folder, config.vocabularySize);
   const checkpoint = await Safetensors.open(path);
   try {
-    return assemble(checkpoint, family, resident, { device, config, name: baseName(folder) });
+    return assemble(checkpoint, family, resident, {
+      device,
+      config,
+      name: baseName(folder),
+      ...tokenizer && { tokenizer },
+    });
   } catch (error) {
     checkpoint[Symbol.dispose]();
     throw error;
