@@ -60,6 +60,7 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/nn/config.ts": "tested by models/families_test.ts: what goes together and what does not",
   "src/nn/experts.ts": "tested by models/families_test.ts, with Mixtral",
   "src/nn/family.ts": "holds types only",
+  "src/nn/key_value_cache.ts": "tested by generate_test.ts",
   "src/nn/mlp.ts": "tested by models/families_test.ts",
   "src/nn/models/": "tested by models/families_test.ts and llama_test.ts, build_test.ts",
   "src/nn/parameters.ts": "tested by build_test.ts and models/families_test.ts",
