@@ -183,6 +183,7 @@ export class CheckpointWeights implements Weights {
     add("", this.outside(this.#specs.outside.map(({ name }) => name), dtype));
     for (let layer = 0; layer < this.#config.layers; layer++) {
       add(`layers.${layer}.`, this.layer(layer, dtype, new Probes([])));
+      this.#device.synchronizeSync(); // nobody else waits before the staging memory is filled again
     }
     stack.move();
     return new ResidentWeights(this.#config, parameters);
