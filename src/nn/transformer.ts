@@ -114,6 +114,11 @@ export class Transformer implements Disposable {
     this.#slopes = this.#alibiSlopes();
   }
 
+  /** Whether it came with a tokenizer. */
+  get hasTokenizer(): boolean {
+    return this.#tokenizer !== null;
+  }
+
   /** Text to token ids and back; throws if the model came without a tokenizer. */
   get tokenizer(): Tokenizer {
     if (this.#tokenizer) return this.#tokenizer;

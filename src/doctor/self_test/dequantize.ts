@@ -1,6 +1,7 @@
 // GGUF's block types against a plain reading of their layout.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertClose, bfloat16ToNumbers } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
@@ -75,7 +76,7 @@ export function checkBlocks(
   bytes: Uint8Array<ArrayBuffer>,
   rows: number,
   columns: number,
-  { headDimension = 0, dtype = "float32" as "float32" | "bfloat16", prefix = "" } = {},
+  { headDimension = 0, dtype = "float32" as FloatType, prefix = "" } = {},
 ): number {
   const blocks = given(device, "uint8", bytes);
   const y = wanted(device, dtype, rows * columns);
