@@ -11,7 +11,7 @@ import type { FloatType } from "../tensor/dtype.ts";
 import { keep, outsideScopes, scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { TransformerConfig } from "./config.ts";
-import type { Source, Sources, StoredPart } from "./family.ts";
+import type { Family, Source, Sources, StoredPart } from "./family.ts";
 import { WeightSet } from "./weight_set.ts";
 import { type ParameterSpec, parameterSpecs, partsOf } from "./parameters.ts";
 import { Probes } from "./probe.ts";
@@ -92,13 +92,14 @@ export class CheckpointWeights implements Weights {
    * @param sources where it keeps the parameters
    * @param options.ignored names of tensors that are no parameters
    * @param options.prefix what comes before all names of the sources, if it does
+   * @param options.older the name that some files have for a tensor instead
    */
   constructor(
     device: Device,
     checkpoint: Checkpoint,
     config: TransformerConfig,
     sources: Sources,
-    { ignored, prefix = "" }: { ignored?: RegExp | undefined; prefix?: string | undefined } = {},
+    { ignored, prefix = "", older }: Pick<Family, "ignored" | "prefix" | "older"> = {},
   ) {
     this.#device = device;
     this.#checkpoint = checkpoint;
@@ -109,7 +110,13 @@ export class CheckpointWeights implements Weights {
     const begin = names.some((name) => name === prefix + embedding!.tensor) ? prefix : "";
     const add = (name: string, shape: readonly number[]) => {
       const pieces = locate(sources, name, shape, config);
-      this.#pieces.set(name, pieces.map((piece) => ({ ...piece, tensor: begin + piece.tensor })));
+      this.#pieces.set(
+        name,
+        pieces.map((piece) => {
+          const tensor = begin + piece.tensor, before = older?.(tensor) ?? tensor;
+          return { ...piece, tensor: checkpoint.tensors.has(before) ? before : tensor };
+        }),
+      );
     };
     for (const spec of this.#specs.outside) add(spec.name, spec.shape);
     for (let layer = 0; layer < config.layers; layer++) {
