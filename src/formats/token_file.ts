@@ -104,7 +104,11 @@ export class TokenFile implements Disposable {
    * @param count how many
    * @param into where to put them; a new array if left out
    */
-  read(from: number, count: number, into = new Int32Array(count)): Int32Array<ArrayBuffer> {
+  read(
+    from: number,
+    count: number,
+    into: Int32Array<ArrayBuffer> = new Int32Array(count),
+  ): Int32Array<ArrayBuffer> {
     if (!(from >= 0 && count >= 0 && from + count <= this.length) || into.length !== count) {
       throw new RangeError(
         `Cannot read ${count} tokens from ${from} on into ${into.length} of "${this.path}", which has ${this.length}`,
