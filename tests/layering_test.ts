@@ -84,6 +84,8 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/tensor/strides.ts": "tested through tensors and views",
   "src/tensor/rank.ts": "types, held by types_test.ts",
   "src/cuda/kernels/compare.cu": "tested by binary_test.ts",
+  "src/cuda/kernels/dequantize_i.cu": "tested by dequantize_test.ts",
+  "src/cuda/kernels/dequantize_k.cu": "tested by dequantize_test.ts",
   "src/cuda/kernels/functions.cuh": "tested by unary_test.ts, activation_test.ts and gated_test.ts",
   "src/cuda/kernels/select.cu": "tested by binary_test.ts",
   "src/cuda/kernels/strided.cuh": "tested by binary_test.ts",
