@@ -1,7 +1,7 @@
 // Safetensors: checkpoints of one file or of several with an index, read one tensor at a time and written whole.
 
 import type { Device } from "../cuda/device.ts";
-import { onExit } from "../host/clean_up.ts";
+import { aside } from "../host/clean_up.ts";
 import type { DType, FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
@@ -335,10 +335,9 @@ export async function saveSafetensors(
   padded.set(bytes);
   const size = new Uint8Array(8);
   new DataView(size.buffer).setBigUint64(0, BigInt(padded.length), true);
-  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
-  using _cleanUp = onExit(() => Deno.removeSync(temporary)); // harmless once it is renamed
+  using beside = aside(path);
   try {
-    using file = await Deno.open(temporary, { write: true, createNew: true });
+    using file = await Deno.open(beside.temporary, { write: true, createNew: true });
     const write = async (data: Uint8Array) => {
       for (let at = 0; at < data.length;) at += await file.write(data.subarray(at));
     };
@@ -349,7 +348,7 @@ export async function saveSafetensors(
       await write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     }
     await file.sync();
-    await Deno.rename(temporary, path);
+    await Deno.rename(beside.temporary, path);
   } catch (cause) {
     throw new SafetensorsError(
       path,
