@@ -1,13 +1,16 @@
 // From the fused projection of a layer to the heads' results: split, rotate, attend.
 
+import { noGrad } from "../tensor/autograd/recording.ts";
 import type { FloatType } from "../tensor/dtype.ts";
+import { sum } from "../tensor/sums.ts";
 import { swapAxes } from "../tensor/swap_axes.ts";
 import { Tensor } from "../tensor/tensor.ts";
+import { attentionMaps, plainAttention } from "./attention/plain.ts";
 import { softmaxAttention } from "./attention/softmax_attention.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { WeightSet } from "./weight_set.ts";
 import type { Hidden } from "./project.ts";
-import { splitHeadsRotary } from "./rotary.ts";
+import { splitHeads, splitHeadsRotary } from "./rotary.ts";
 import type { Run } from "./run.ts";
 
 /**
@@ -21,16 +24,37 @@ export function attend(
   _weights: WeightSet,
   config: TransformerConfig,
 ): Hidden<FloatType> {
-  const { heads, keyValueHeads, headDimension } = config;
-  const split = splitHeadsRotary(qkv, run.rotary!, heads, keyValueHeads);
+  const { heads, keyValueHeads, headDimension } = config, { batch, tokens, slopes } = run;
+  const { causal, window } = config.attention;
+  // The fused kernels do what most models need, for analysis.
+  const whole = run.rotary?.cosine.shape[1] === headDimension / 2 && causal && batch === 1 &&
+    (window === undefined || window >= tokens) && !run.recorded && !run.cache;
+  const split = whole
+    ? splitHeadsRotary(qkv, run.rotary!, heads, keyValueHeads)
+    : splitHeads(qkv, run.rotary, heads, keyValueHeads, batch, run.first);
+  if (run.cache) {
+    const all = run.cache.append(run.layer, split.k, split.v);
+    split.k = all.key;
+    split.v = all.value;
+  }
   if (run.wants("attn.q_rotated")) {
     const byHead = swapAxes(split.q, "float32"); // kv g T d
-    run.emit("attn.q_rotated", byHead.reshape([heads, run.tokens, headDimension]));
+    run.emit("attn.q_rotated", byHead.reshape([heads, tokens, headDimension]));
   }
   run.emit("attn.k_rotated", split.k);
   run.emit("attn.v", split.v);
+  const options = { batch, causal, window, slopes };
+  if (run.wants("attn.weights") || (!whole && run.wants("attn.cumulative"))) {
+    noGrad(() => {
+      const byHead = attentionMaps(split, options).permute([0, 2, 1, 3]); // kv g T S
+      const maps = byHead.reshape([batch * heads, tokens, run.first + tokens]);
+      run.emit("attn.weights", maps);
+      if (!whole) run.emit("attn.cumulative", sum(maps, 1));
+    });
+  }
+  if (!whole) return plainAttention(split, options);
   const cumulative = run.wants("attn.cumulative")
-    ? Tensor.zeros<"float32", 2>(qkv.device, "float32", [heads, run.tokens])
+    ? Tensor.zeros<"float32", 2>(qkv.device, "float32", [heads, tokens])
     : undefined;
   const context = softmaxAttention(split, cumulative);
   if (cumulative) run.emit("attn.cumulative", cumulative);

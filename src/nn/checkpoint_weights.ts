@@ -228,23 +228,28 @@ export class CheckpointWeights implements Weights {
     staging?: Staging,
   ): Tensor<FloatType> {
     const device = this.#device;
-    using stack = new DisposableStack();
-    const whole = stack.use(Tensor.empty<FloatType, number>(device, dtype, shape));
+    using stack = new DisposableStack(); // what is stored otherwise than it is used
+    using onError = new DisposableStack();
+    const whole = onError.use(Tensor.empty<FloatType, number>(device, dtype, shape));
     let row = 0;
-    for (const piece of this.#pieces.get(name)!) {
-      using into = whole.slice(row, row += piece.shape[0]!);
-      if (!piece.view) {
-        this.#checkpoint.loadInto(into, piece.tensor, staging);
+    let stored: Tensor<FloatType> | null = null, last = "";
+    for (const { tensor, shape: rows, view, stored: extents } of this.#pieces.get(name)!) {
+      using into = whole.slice(row, row += rows[0]!);
+      if (!view) {
+        this.#checkpoint.loadInto(into, tensor, staging);
         continue;
       }
+      if (tensor !== last) { // parts of a fused tensor follow one another
+        stored = stack.use(Tensor.empty<FloatType, number>(device, dtype, extents));
+        this.#checkpoint.loadInto(stored, tensor, staging);
+        last = tensor;
+      }
       scope(() => {
-        const stored = Tensor.empty<FloatType, number>(device, dtype, piece.stored);
-        this.#checkpoint.loadInto(stored, piece.tensor, staging);
-        const view = piece.view!(stored);
-        copyInto(into.reshape(view.shape), view);
+        const part = view(stored!);
+        copyInto(into.reshape(part.shape), part);
       });
     }
-    stack.move();
+    onError.move();
     return whole;
   }
 }

@@ -2,6 +2,8 @@
 
 import type { Device } from "../cuda/device.ts";
 import type { GemmType } from "../cuda/gemm.ts";
+import { contiguous } from "../tensor/contiguous.ts";
+import { rotary } from "../tensor/rotary.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Heads } from "./attention/softmax_attention.ts";
 
@@ -48,6 +50,39 @@ export class RotaryTable implements Disposable {
     this.cosine.dispose();
     this.sine.dispose();
   }
+}
+
+/**
+ * Splits the fused projection of a batch into heads and rotates the first features of queries and keys, composed of
+ * tensor operations, so that gradients flow.
+ *
+ * @param qkv [B·T, (n + 2·kv)·d]
+ * @param table angles of pairs of features; null for none
+ * @param first position of the first token
+ */
+export function splitHeads(
+  qkv: Tensor<GemmType, 2>,
+  table: RotaryTable | null,
+  heads: number,
+  keyValueHeads: number,
+  batch: number,
+  first = 0,
+): Heads {
+  const kv = keyValueHeads, g = heads / kv;
+  const T = qkv.shape[0] / batch, d = qkv.shape[1] / (heads + 2 * kv);
+  const all = qkv.reshape([batch, T, heads + 2 * kv, d]);
+  const part = (first: number, end: number, group: number) => {
+    const some = all.slice(first, end, 2).reshape([batch, T, kv, group, d]);
+    const byHead = contiguous(some.permute([0, 2, 1, 3, 4])); // B kv T g d
+    return byHead.reshape([batch * kv, T, group, d]) as Tensor<GemmType, 4>;
+  };
+  const turned = (x: Tensor<GemmType, 4>) => table ? rotary(x, table, { axis: 1, first }) : x;
+  const flat = (x: Tensor<GemmType, 4>) => x.reshape([batch * kv, T, d]);
+  return {
+    q: turned(part(0, heads, g)),
+    k: flat(turned(part(heads, heads + kv, 1))),
+    v: flat(part(heads + kv, heads + 2 * kv, 1)),
+  };
 }
 
 /**

@@ -2,16 +2,10 @@
 
 import type { ConfigJson } from "../../formats/config_json.ts";
 import { type BuildOptions, buildTransformer } from "../build.ts";
-import { checkConfig, type MlpActivation, type TransformerConfig } from "../config.ts";
+import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family, StoredPart } from "../family.ts";
+import { readActivation, refuseSettings } from "./activations.ts";
 import type { Transformer } from "../transformer.ts";
-
-const ACTIVATIONS: Record<string, MlpActivation> = {
-  gelu_new: "gelu_tanh",
-  gelu_pytorch_tanh: "gelu_tanh",
-  gelu: "gelu",
-  relu: "relu",
-};
 
 /** GPT-2 in Hugging Face's format. */
 export const gpt2Family: Family = {
@@ -20,13 +14,7 @@ export const gpt2Family: Family = {
   ignored: /attn\.(masked_)?bias$|^lm_head\.weight$/,
   config(json: ConfigJson): TransformerConfig {
     const hiddenSize = json.whole("n_embd"), heads = json.whole("n_head");
-    const name = json.string("activation_function", "gelu_new"), activation = ACTIVATIONS[name];
-    if (!activation) throw json.error(`its "activation_function" is "${name}", which is not known`);
-    for (const key of ["scale_attn_by_inverse_layer_idx", "add_cross_attention"]) {
-      if (json.boolean(key, false)) {
-        throw json.error(`its "${key}" is true, which is not supported`);
-      }
-    }
+    refuseSettings(json, ["scale_attn_by_inverse_layer_idx", "add_cross_attention"]);
     return checkConfig({
       family: "gpt2",
       layers: json.whole("n_layer"),
@@ -49,7 +37,11 @@ export const gpt2Family: Family = {
       block: "sequential",
       mlpNorm: true,
       attention: { causal: true, bias: true, outputBias: true },
-      mlp: { kind: "plain", activation, bias: true },
+      mlp: {
+        kind: "plain",
+        activation: readActivation(json, "activation_function", "gelu_new"),
+        bias: true,
+      },
       head: { kind: "tied", bias: false },
     }, (problem) => json.error(problem));
   },

@@ -16,7 +16,8 @@ const SHAPE = {
   mlpNorm: true,
 } as const;
 
-const NAMES = {
+/** Where LLaMA's files have each parameter. */
+export const LLAMA_NAMES = {
   "embed": "model.embed_tokens",
   "norm": "model.norm",
   "head": "lm_head",
@@ -28,53 +29,56 @@ const NAMES = {
   "layers.*.mlp.down": "model.layers.*.mlp.down_proj",
 } satisfies Sources;
 
+/** Reads the configuration of a model with LLaMA's layers. */
+export function readLlama(json: ConfigJson): TransformerConfig {
+  const family = json.string("model_type");
+  const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
+  const headDimension = json.whole("head_dim", hiddenSize / heads);
+  const activation = json.string("hidden_act", "silu");
+  if (activation !== "silu") throw json.error(`its "hidden_act" is "${activation}", not "silu"`);
+  const bias = json.boolean("attention_bias", family === "qwen2");
+  // Qwen2 says beside the window whether it is in use.
+  const windowed = family === "mistral" || json.boolean("use_sliding_window", false);
+  return checkConfig({
+    ...SHAPE,
+    family,
+    layers: json.whole("num_hidden_layers"),
+    hiddenSize,
+    intermediateSize: json.whole("intermediate_size"),
+    heads,
+    keyValueHeads: json.whole("num_key_value_heads", heads),
+    headDimension,
+    vocabularySize: json.whole("vocab_size"),
+    contextLength: json.whole("max_position_embeddings", 2048),
+    positions: {
+      kind: "rotary",
+      dimensions: headDimension,
+      ...rotaryFactors(json, headDimension),
+    },
+    norm: {
+      kind: "rms",
+      epsilon: json.number("rms_norm_eps", 1e-6),
+      bias: false,
+      placement: "pre",
+      final: true,
+    },
+    attention: {
+      causal: true,
+      ...windowed && json.has("sliding_window") && { window: json.whole("sliding_window") },
+      bias,
+      outputBias: bias && family === "llama",
+    },
+    mlp: { kind: "gated", activation, bias: json.boolean("mlp_bias", false) },
+    head: { kind: json.boolean("tie_word_embeddings", false) ? "tied" : "own", bias: false },
+  }, (problem) => json.error(problem));
+}
+
 /** LLaMA, Mistral and Qwen2 in Hugging Face's format. */
 export const llamaFamily: Family = {
   modelTypes: ["llama", "mistral", "qwen2"],
   ignored: /rotary_emb\.inv_freq$/,
-  config(json: ConfigJson): TransformerConfig {
-    const family = json.string("model_type");
-    const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
-    const headDimension = json.whole("head_dim", hiddenSize / heads);
-    const activation = json.string("hidden_act", "silu");
-    if (activation !== "silu") throw json.error(`its "hidden_act" is "${activation}", not "silu"`);
-    const bias = json.boolean("attention_bias", family === "qwen2");
-    // Qwen2 says beside the window whether it is in use.
-    const windowed = family === "mistral" || json.boolean("use_sliding_window", false);
-    return checkConfig({
-      ...SHAPE,
-      family,
-      layers: json.whole("num_hidden_layers"),
-      hiddenSize,
-      intermediateSize: json.whole("intermediate_size"),
-      heads,
-      keyValueHeads: json.whole("num_key_value_heads", heads),
-      headDimension,
-      vocabularySize: json.whole("vocab_size"),
-      contextLength: json.whole("max_position_embeddings", 2048),
-      positions: {
-        kind: "rotary",
-        dimensions: headDimension,
-        ...rotaryFactors(json, headDimension),
-      },
-      norm: {
-        kind: "rms",
-        epsilon: json.number("rms_norm_eps", 1e-6),
-        bias: false,
-        placement: "pre",
-        final: true,
-      },
-      attention: {
-        causal: true,
-        ...windowed && json.has("sliding_window") && { window: json.whole("sliding_window") },
-        bias,
-        outputBias: bias && family === "llama",
-      },
-      mlp: { kind: "gated", activation, bias: json.boolean("mlp_bias", false) },
-      head: { kind: json.boolean("tie_word_embeddings", false) ? "tied" : "own", bias: false },
-    }, (problem) => json.error(problem));
-  },
-  sources: () => NAMES,
+  config: readLlama,
+  sources: () => LLAMA_NAMES,
 };
 
 const GGUF_NAMES = {

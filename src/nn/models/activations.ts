@@ -1,0 +1,29 @@
+// Hugging Face's names of activation functions.
+
+import type { ConfigJson } from "../../formats/config_json.ts";
+import type { MlpActivation } from "../config.ts";
+
+const ACTIVATIONS: Record<string, MlpActivation> = {
+  silu: "silu",
+  swish: "silu",
+  relu: "relu",
+  gelu: "gelu",
+  gelu_new: "gelu_tanh",
+  gelu_fast: "gelu_tanh",
+  gelu_pytorch_tanh: "gelu_tanh",
+};
+
+/** The activation function that a setting names. */
+export function readActivation(json: ConfigJson, key: string, otherwise: string): MlpActivation {
+  const name = json.string(key, otherwise), activation = ACTIVATIONS[name];
+  if (activation) return activation;
+  const known = Object.keys(ACTIVATIONS).join(", ");
+  throw json.error(`its "${key}" is "${name}"; what is known is ${known}`);
+}
+
+/** Throws if one of these settings is true. */
+export function refuseSettings(json: ConfigJson, keys: readonly string[]): void {
+  for (const key of keys) {
+    if (json.boolean(key, false)) throw json.error(`its "${key}" is true, which is not supported`);
+  }
+}

@@ -1,0 +1,70 @@
+// Falcon: attention and MLP side by side; one key-value head (7B), groups (40B), or one a query head with ALiBi (RW).
+
+import { checkConfig, type TransformerConfig } from "../config.ts";
+import type { Family } from "../family.ts";
+import { rotaryFactors } from "../rotary_scaling.ts";
+import { readActivation } from "./activations.ts";
+import { groupedParts } from "./fused.ts";
+
+/** Falcon in Hugging Face's format. */
+export const falconFamily: Family = {
+  modelTypes: ["falcon"],
+  ignored: /^lm_head\.weight$/,
+  config(json): TransformerConfig {
+    const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
+    const headDimension = hiddenSize / heads, bias = json.boolean("bias", false);
+    const grouped = json.boolean("new_decoder_architecture", false);
+    const keyValueHeads = grouped
+      ? json.whole("num_kv_heads", heads)
+      : json.boolean("multi_query", true)
+      ? 1
+      : heads;
+    const parallel = grouped || json.boolean("parallel_attn", true);
+    if (!json.boolean("tie_word_embeddings", true)) {
+      throw json.error('its "tie_word_embeddings" is false, which is not supported');
+    }
+    return checkConfig({
+      family: "falcon",
+      layers: json.whole("num_hidden_layers"),
+      hiddenSize,
+      intermediateSize: json.whole("ffn_hidden_size", 4 * hiddenSize),
+      heads,
+      keyValueHeads,
+      headDimension,
+      vocabularySize: json.whole("vocab_size"),
+      contextLength: json.whole("max_position_embeddings", 2048),
+      embedding: {},
+      positions: json.boolean("alibi", false)
+        ? { kind: "alibi", maximum: 8, scaled: true }
+        : { kind: "rotary", dimensions: headDimension, ...rotaryFactors(json, headDimension) },
+      norm: {
+        kind: "layer",
+        epsilon: json.number("layer_norm_epsilon", 1e-5),
+        bias: true,
+        placement: "pre",
+        final: true,
+      },
+      block: parallel ? "parallel" : "sequential",
+      mlpNorm: !parallel || (grouped && json.whole("num_ln_in_parallel_attn", 2) === 2),
+      attention: { causal: true, bias, outputBias: bias },
+      mlp: { kind: "plain", activation: readActivation(json, "activation", "gelu"), bias },
+      head: { kind: "tied", bias: false },
+    }, (problem) => json.error(problem));
+  },
+  sources({ heads, keyValueHeads, headDimension: d, hiddenSize, block, mlpNorm }) {
+    const layer = "transformer.h.*", fused = `${layer}.self_attention.query_key_value`;
+    const rows = { groups: keyValueHeads, group: heads / keyValueHeads, d };
+    const two = block === "parallel" && mlpNorm;
+    return {
+      "embed": "transformer.word_embeddings",
+      "norm": "transformer.ln_f",
+      "layers.*.attn.norm": two ? `${layer}.ln_attn` : `${layer}.input_layernorm`,
+      "layers.*.attn.qkv.weight": groupedParts(`${fused}.weight`, { ...rows, width: hiddenSize }),
+      "layers.*.attn.qkv.bias": groupedParts(`${fused}.bias`, rows),
+      "layers.*.attn.output": `${layer}.self_attention.dense`,
+      "layers.*.mlp.norm": two ? `${layer}.ln_mlp` : `${layer}.post_attention_layernorm`,
+      "layers.*.mlp.up": `${layer}.mlp.dense_h_to_4h`,
+      "layers.*.mlp.down": `${layer}.mlp.dense_4h_to_h`,
+    };
+  },
+};

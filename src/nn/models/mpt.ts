@@ -1,0 +1,68 @@
+// MPT: ALiBi, a fused projection of queries, keys and values, no biases.
+
+import { checkConfig, type TransformerConfig } from "../config.ts";
+import type { Family } from "../family.ts";
+
+/** MPT in Hugging Face's format. */
+export const mptFamily: Family = {
+  modelTypes: ["mpt"],
+  ignored: /^lm_head\.weight$/,
+  config(json): TransformerConfig {
+    const hiddenSize = json.whole("d_model"), heads = json.whole("n_heads");
+    const attention = json.object("attn_config");
+    if (!attention.boolean("alibi", true)) {
+      throw json.error('its "attn_config.alibi" is false, which is not supported');
+    }
+    for (const key of ["qk_ln", "prefix_lm"]) {
+      if (attention.boolean(key, false)) {
+        throw json.error(`its "attn_config.${key}" is true, which is not supported`);
+      }
+    }
+    if (attention.string("attn_type", "multihead_attention") !== "multihead_attention") {
+      throw json.error('its "attn_config.attn_type" must be "multihead_attention"');
+    }
+    if (!json.boolean("no_bias", true)) {
+      throw json.error('its "no_bias" is false, which is not supported');
+    }
+    return checkConfig({
+      family: "mpt",
+      layers: json.whole("n_layers"),
+      hiddenSize,
+      intermediateSize: json.whole("expansion_ratio", 4) * hiddenSize,
+      heads,
+      keyValueHeads: heads,
+      headDimension: hiddenSize / heads,
+      vocabularySize: json.whole("vocab_size"),
+      contextLength: json.whole("max_seq_len"),
+      embedding: {},
+      positions: { kind: "alibi", maximum: attention.number("alibi_bias_max", 8) },
+      norm: {
+        kind: "layer",
+        epsilon: json.number("layer_norm_epsilon", 1e-5),
+        bias: false,
+        placement: "pre",
+        final: true,
+      },
+      block: "sequential",
+      mlpNorm: true,
+      attention: {
+        causal: true,
+        ...attention.has("clip_qkv") && { clip: attention.number("clip_qkv") },
+        bias: false,
+        outputBias: false,
+      },
+      mlp: { kind: "plain", activation: "gelu", bias: false },
+      head: { kind: "tied", bias: false },
+    }, (problem) => json.error(problem));
+  },
+  sources: () => ({
+    "embed": "transformer.wte",
+    "norm": "transformer.norm_f",
+    "layers.*.attn.norm": "transformer.blocks.*.norm_1",
+    "layers.*.attn.qkv": "transformer.blocks.*.attn.Wqkv",
+    "layers.*.attn.output": "transformer.blocks.*.attn.out_proj",
+    "layers.*.mlp.norm": "transformer.blocks.*.norm_2",
+    "layers.*.mlp.up": "transformer.blocks.*.ffn.up_proj",
+    "layers.*.mlp.down": "transformer.blocks.*.ffn.down_proj",
+  }),
+};
