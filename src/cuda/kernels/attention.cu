@@ -15,14 +15,14 @@ __device__ __forceinline__ void clear_hidden(T *to, int begin, int end, int keys
   for (int j = end + lane(); j < keys; j += WARP) to[j] = from_float<T>(0.0f);
 }
 
-// score + bias of ALiBi, which falls by `slope` with each key's distance. As fmaf, which rounds once.
-__device__ __forceinline__ float with_slope(float score, float slope, int distance) {
-  return fmaf(slope, static_cast<float>(distance), score);
+// score + bias of ALiBi, which falls by `slope` with each step to the key. As fmaf, which rounds once.
+__device__ __forceinline__ float with_slope(float score, float slope, int step) {
+  return fmaf(-slope, static_cast<float>(step < 0 ? -step : step), score);
 }
 
 // scores [queries, group, row_stride], of which the first `keys` columns count: the products q·k of the
 // `group` heads that share a key-value head, for the queries first_query, first_query + 1, ... weights (same
-// shape and stride): softmax of scale · score (scale > 0), plus slopes[head] · (key - query) if there are
+// shape and stride): softmax of scale · score (scale > 0), less slopes[head] · |key - query| if there are
 // slopes, over the visible keys, 0 beyond; as float32 they may be the scores' own memory. The scores are
 // overwritten. log_sums [queries, group] get log Σ exp over the visible keys, if wanted.
 template <class T>

@@ -100,7 +100,9 @@ function logitsOf(
     const end = causal ? Math.min(keys, position + 1) : keys;
     const begin = window ? Math.max(0, position + 1 - window) : 0;
     const logits = [...scores.subarray(row * stride + begin, row * stride + end)]
-      .map((score, j) => scale * score + (slopes?.[row % heads] ?? 0) * (begin + j - position));
+      .map((score, j) =>
+        scale * score - (slopes?.[row % heads] ?? 0) * Math.abs(begin + j - position)
+      );
     return { begin, logits };
   });
 }
@@ -210,6 +212,7 @@ export function checkWeights(
 export const VISIBILITIES: readonly Visibility[] = [
   { window: 0, causal: true, sloped: false },
   { window: 5, causal: true, sloped: true },
+  { window: 0, causal: false, sloped: true },
   { window: 0, causal: false, sloped: false },
 ];
 

@@ -35,7 +35,7 @@ export interface AttentionOptions {
   causal?: boolean;
   /** How many keys a query sees, itself included; of causal attention only. */
   window?: number | undefined;
-  /** ALiBi's slope of each head, [n]: logits are added slope · (key - query). */
+  /** ALiBi's slope of each head, [n]: logits are lowered by slope · |key - query|. */
   slopes?: Tensor<"float32", 1> | null;
   /** What products of queries and keys are multiplied by. @default {1/√d} */
   scale?: number;
@@ -200,10 +200,10 @@ const attentionOp = defineOp("attention", (
     result: [context as Tensor, logSums as Tensor] as const,
     inputs: [queries, keys, values],
     saved: [q, k, v, context, logSums, ...slopes ? [slopes] : []],
-    backward: ([dContext, dLogSums], [q, k, v, context, logSums, slopes]) => {
-      if (!dContext) return [null, null, null];
+    backward: ([given, dLogSums], [q, k, v, context, logSums, slopes]) => {
+      const dContext = given ?? Tensor.zeros(device, dtype, context!.shape);
       const merged = [batch, T, kv, group * d];
-      const dy = swapAxes(contiguous(dContext).reshape(merged) as Tensor<GemmType, 4>, dtype); // B kv T gd
+      const dy = contiguous(dContext.reshape(merged).permute([0, 2, 1, 3])); // B kv T gd
       // Each row of weights sums to 1, so its mean gradient is dy · y; a weight moves log Σ exp too.
       const products = mul(toFloat32(dContext), toFloat32(context!)).reshape([
         batch,

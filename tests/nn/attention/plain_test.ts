@@ -32,7 +32,7 @@ const tensor = <R extends number>(shape: number[], deviation = 1) =>
   Tensor.from<"float32", R>(
     device,
     "float32",
-    shape as readonly number[] & { readonly length: R },
+    shape as unknown as readonly number[] & { readonly length: R },
     normal(shape.reduce((a, b) => a * b), deviation),
   );
 
