@@ -4,7 +4,6 @@ import type { Device } from "../cuda/device.ts";
 import type { DType, FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { fillFromBlocks } from "./dequantize.ts";
 import { openLocalFile, readAt, readJsonFile, writeAll, writeWhole } from "./local_file.ts";
 import {
   MAX_HEADER_BYTES,
@@ -14,6 +13,7 @@ import {
   type SafetensorsType,
 } from "./safetensors_header.ts";
 import type { Staging } from "./staging.ts";
+import { fillFromStored, passesThrough } from "./stored_numbers.ts";
 
 export { SafetensorsError, type SafetensorsTensor, type SafetensorsType };
 
@@ -67,59 +67,6 @@ async function readIndex(path: string): Promise<Map<string, string>> {
     }
   }
   return new Map(Object.entries(map));
-}
-
-/** Bits of an 8-bit float: its exponent's width and bias, and whether the largest exponent means infinity. */
-function float8Values(exponentBits: number, bias: number, infinities: boolean): Float32Array {
-  const mantissaBits = 7 - exponentBits, largest = 2 ** exponentBits - 1;
-  return Float32Array.from({ length: 256 }, (_, bits) => {
-    const sign = bits & 0x80 ? -1 : 1, mantissa = bits & (2 ** mantissaBits - 1);
-    const exponent = (bits & 0x7f) >> mantissaBits;
-    if (infinities && exponent === largest) return mantissa ? NaN : sign * Infinity;
-    if (!infinities && (bits & 0x7f) === 0x7f) return NaN;
-    const fraction = mantissa / 2 ** mantissaBits;
-    return sign * (exponent ? 1 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - bias);
-  });
-}
-
-/** How the types that no kernel converts become float32. */
-const TO_FLOAT32: Partial<
-  Record<SafetensorsType, (bytes: ArrayBuffer) => Float32Array<ArrayBuffer>>
-> = {
-  F64: (bytes) => Float32Array.from(new Float64Array(bytes)),
-  I64: (bytes) => Float32Array.from(new BigInt64Array(bytes), Number),
-  I32: (bytes) => Float32Array.from(new Int32Array(bytes)),
-  I16: (bytes) => Float32Array.from(new Int16Array(bytes)),
-  I8: (bytes) => Float32Array.from(new Int8Array(bytes)),
-  U64: (bytes) => Float32Array.from(new BigUint64Array(bytes), Number),
-  U32: (bytes) => Float32Array.from(new Uint32Array(bytes)),
-  U16: (bytes) => Float32Array.from(new Uint16Array(bytes)),
-  U8: (bytes) => Float32Array.from(new Uint8Array(bytes)),
-  BOOL: (bytes) => Float32Array.from(new Uint8Array(bytes)),
-  F8_E4M3: (bytes) => {
-    const values = float8Values(4, 7, false);
-    return Float32Array.from(new Uint8Array(bytes), (bits) => values[bits]!);
-  },
-  F8_E5M2: (bytes) => {
-    const values = float8Values(5, 15, true);
-    return Float32Array.from(new Uint8Array(bytes), (bits) => values[bits]!);
-  },
-};
-
-/** Fills a contiguous tensor with numbers from their bytes. */
-function fill(
-  into: Tensor<FloatType>,
-  type: SafetensorsType,
-  stored: Uint8Array<ArrayBuffer>,
-  columns: number,
-): void {
-  if (into.size === 0) return;
-  const convert = TO_FLOAT32[type];
-  const bytes = convert ? new Uint8Array(convert(stored.buffer).buffer) : stored;
-  const plain = convert ? "F32" : type as "F32" | "F16" | "BF16";
-  if (plain === (into.dtype === "float32" ? "F32" : "BF16")) {
-    into.device.upload(into.pointer, bytes);
-  } else fillFromBlocks(into, plain, bytes, columns);
 }
 
 /**
@@ -263,8 +210,8 @@ export class Safetensors implements Checkpoint {
   /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */
   loadInto(into: Tensor<FloatType>, name: string, staging?: Staging): void {
     const { type, shape, byteLength } = this.tensor(name);
-    const bytes = TO_FLOAT32[type] ? undefined : staging?.take(byteLength);
-    fill(into, type, this.read(name, bytes), shape.at(-1) ?? 1);
+    const bytes = passesThrough(type) ? staging?.take(byteLength) : undefined;
+    fillFromStored(into, type, this.read(name, bytes), shape.at(-1) ?? 1);
   }
 
   /** Fills a tensor with some rows of a stored matrix: see `Checkpoint`. */
@@ -274,7 +221,7 @@ export class Safetensors implements Checkpoint {
     for (const [i, row] of rows.entries()) {
       this.read(name, bytes.subarray(i * width, (i + 1) * width), row * width);
     }
-    fill(into, type, bytes, shape.at(-1)!);
+    fillFromStored(into, type, bytes, shape.at(-1)!);
   }
 
   /** The error of a problem with this checkpoint. */
