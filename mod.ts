@@ -54,6 +54,8 @@ export { type EncodeOptions, type SpecialTokens, type Tokenizer } from "./src/fo
 export { GgufTokenizer } from "./src/formats/gguf_tokenizer.ts";
 export { TokenizerError, TokenizerJson } from "./src/formats/tokenizer_json.ts";
 export { type Checkpoint, type StoredTensor } from "./src/formats/checkpoint.ts";
+export { PyTorchCheckpoint, PyTorchError } from "./src/formats/pytorch_checkpoint.ts";
+export { PickledTensor, type PickleValue } from "./src/formats/pickle.ts";
 export { FileError } from "./src/formats/file_error.ts";
 export {
   TokenFile,
