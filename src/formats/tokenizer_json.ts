@@ -21,6 +21,13 @@ export class TokenizerError extends FileError {
 
 type Json = Record<string, unknown>;
 
+/** What the Rust library takes for what a WordPiece model leaves out. */
+const WORD_PIECE = {
+  unk_token: "[UNK]",
+  continuing_subword_prefix: "##",
+  max_input_chars_per_word: 100,
+};
+
 const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const quoted = (value: unknown) => (JSON.stringify(value) ?? "undefined").slice(0, 60);
@@ -254,7 +261,7 @@ function check(path: string, json: unknown) {
   if (tokens.length === 0) return fail("its vocabulary has no tokens");
   const parts = ["normalizer", "pre_tokenizer", "post_processor", "decoder"];
   const checked: Json = {
-    model: { ...model, type },
+    model: { ...(type === "WordPiece" ? WORD_PIECE : {}), ...model, type },
     added_tokens: added,
     ...Object.fromEntries(parts.map((name) => [name, json[name] ?? null])),
   };

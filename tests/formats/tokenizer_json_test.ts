@@ -166,6 +166,13 @@ Deno.test("TokenizerJson.open() refuses a file of more than 128 MiB", async () =
   }
 });
 
+Deno.test("TokenizerJson takes what a WordPiece model leaves out as the Rust library does", () => {
+  const json = read("wordpiece/tokenizer.json"), whole = build("wordpiece");
+  const { type, vocab } = json.model;
+  const bare = new TokenizerJson("t.json", { ...json, model: { type, vocab } });
+  for (const text of texts) assertEquals(bare.encode(text), whole.encode(text));
+});
+
 Deno.test("TokenizerJson lives with ids that no token has", () => {
   const json = read("wordpiece/tokenizer.json");
   const tokenizer = new TokenizerJson("t.json", {
