@@ -55,7 +55,7 @@ export const targets: Target[] = [
   {
     name: "safetensors",
     suffix: ".safetensors",
-    files: [fixture("safetensors/every_type.safetensors")],
+    files: [fixture("safetensors/types.safetensors")],
     use: async (path) => {
       using file = await Safetensors.open(path);
       for (const name of file.tensors.keys()) file.read(name);
