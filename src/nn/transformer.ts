@@ -7,6 +7,7 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
 import { noGrad } from "../tensor/autograd/recording.ts";
 import { add } from "../tensor/arithmetic.ts";
+import { cast } from "../tensor/cast.ts";
 import { copyInto } from "../tensor/contiguous.ts";
 import { crossEntropy } from "../tensor/cross_entropy.ts";
 import type { FloatType } from "../tensor/dtype.ts";
@@ -175,12 +176,17 @@ export class Transformer implements Disposable {
         ? project(run, embedded, weights, "embed.projection", "float32")
         : embedded;
       const H = config.hiddenSize;
+      const rows = (name: string, begin: number, end: number): Hidden => {
+        const some = weights.matrix(name).slice(begin, end);
+        return some.dtype === "float32"
+          ? some as Hidden
+          : cast(some as Hidden<"bfloat16">, "float32");
+      };
       if (config.positions.kind === "learned") {
-        const { first } = run;
-        const positions = weights.matrix("positions").slice(first, first + tokens) as Hidden;
+        const positions = rows("positions", run.first, run.first + tokens);
         h = add(h.reshape([batch, tokens, H]), positions).reshape([batch * tokens, H]);
       }
-      if (config.embedding.types) h = add(h, weights.matrix("embed.types").slice(0, 1) as Hidden);
+      if (config.embedding.types) h = add(h, rows("embed.types", 0, 1));
       return config.embedding.norm ? norm(h, weights, "embed.norm", config, "float32") : h;
     });
   }
@@ -217,7 +223,7 @@ export class Transformer implements Disposable {
     const hidden: Hidden[] = [];
     try {
       noGrad(() => {
-        using weights = this.#weights.outside(EMBEDDING, dtype);
+        using weights = this.#weights.outside(EMBEDDING, "float32");
         for (const [sequence, tokens] of sequences.entries()) {
           const run = runs(-1, sequence);
           hidden.push(scope(() => {
@@ -355,7 +361,7 @@ export class Transformer implements Disposable {
         using rotary = this.#rotaryTable(end);
         const shared = { ...NOTHING, dtype, tokens: count, rotary, slopes: this.#slopes, cache };
         const outside = new Run(shared);
-        using weights = this.#weights.outside(EMBEDDING, dtype);
+        using weights = this.#weights.outside(EMBEDDING, "float32");
         const ids = Tensor.from<"int32", 1>(device, "int32", [count], tokens);
         let h = this.#begin(outside, this.#weights.embed(ids, tokens), weights);
         for (let layer = 0; layer < config.layers; layer++) {
