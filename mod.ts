@@ -246,6 +246,30 @@ export {
   transpose,
   unsqueeze,
 } from "./src/tensor/views.ts";
+export { AdamW, type AdamWOptions } from "./src/nn/optim/adamw.ts";
+export { GradientNorm, type GradientVerdict } from "./src/nn/optim/clip.ts";
+export {
+  Muon,
+  type MuonOptions,
+  orthogonalize,
+  type OrthogonalizeOptions,
+} from "./src/nn/optim/muon.ts";
+export {
+  type DecayOptions,
+  type Optimizer,
+  type Parameters,
+  zeroGradients,
+} from "./src/nn/optim/optimizer.ts";
+export {
+  constant,
+  cosine,
+  type DecayingOptions,
+  type Schedule,
+  type WarmUpOptions,
+  warmUpStableDecay,
+  type WarmUpStableDecayOptions,
+} from "./src/nn/optim/schedule.ts";
+export { Sgd, type SgdOptions } from "./src/nn/optim/sgd.ts";
 export * from "./src/outliers/analysis.ts";
 export { ACTIVATION_TAPS, ActivationOutlierProbe } from "./src/outliers/activation_outliers.ts";
 export { AttentionOutlierProbe } from "./src/outliers/attention_outliers.ts";

@@ -49,6 +49,8 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/host/driver/kernel_entry.h": "structs that kernel.h fills and module.cpp reads",
   "src/host/driver/onednn.h": "what blas_test.ts and the tests of softmax compute by",
   "src/host/driver/kernel_simt.h": "the part of kernel.h that simt_test.ts exercises",
+  "src/nn/optim/optimizer.ts": "tested through the optimizers",
+  "src/nn/optim/tensor_table.ts": "tested by optimizer_test.ts of the kernels, which it is for",
   "src/outliers/analysis.ts": "holds types only",
   "src/outliers/report/activation_figures.ts": "tested by figures_test.ts",
   "src/outliers/report/attention_figures.ts": "tested by figures_test.ts",
