@@ -37,6 +37,12 @@ export { HostBuildError } from "./src/host/build.ts";
 export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./src/formats/gguf.ts";
 export { type BlockType } from "./src/formats/gguf.ts";
 export {
+  type DownloadProgress,
+  HubError,
+  resolveModel,
+  type ResolveModelOptions,
+} from "./src/formats/hub.ts";
+export {
   Safetensors,
   SafetensorsError,
   type SafetensorsTensor,
@@ -44,8 +50,18 @@ export {
   saveSafetensors,
 } from "./src/formats/safetensors.ts";
 export { Staging } from "./src/formats/staging.ts";
-export { Tokenizer } from "./src/formats/tokenizer.ts";
+export { type EncodeOptions, type SpecialTokens, type Tokenizer } from "./src/formats/tokenizer.ts";
+export { GgufTokenizer } from "./src/formats/gguf_tokenizer.ts";
+export { TokenizerError, TokenizerJson } from "./src/formats/tokenizer_json.ts";
 export { type Checkpoint, type StoredTensor } from "./src/formats/checkpoint.ts";
+export { FileError } from "./src/formats/file_error.ts";
+export {
+  TokenFile,
+  type TokenFileOptions,
+  type TokenFormat,
+  writeTokens,
+} from "./src/formats/token_file.ts";
+export { readTexts, type TextOptions } from "./src/formats/text_file.ts";
 export { ConfigError } from "./src/formats/config_json.ts";
 export { type MlpActivation, type Positions, type TransformerConfig } from "./src/nn/config.ts";
 export {
@@ -59,6 +75,9 @@ export { gpt2, type Gpt2Options } from "./src/nn/models/gpt2.ts";
 export { llama, type LlamaOptions } from "./src/nn/models/llama.ts";
 export { type Weights } from "./src/nn/weights.ts";
 export { type WeightSet } from "./src/nn/weight_set.ts";
+export { generate, type GenerateOptions } from "./src/nn/generate.ts";
+export { KeyValueCache } from "./src/nn/key_value_cache.ts";
+export { type SamplingOptions } from "./src/nn/sampling.ts";
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/nn/perplexity.ts";
 export { loadModel, type LoadOptions } from "./src/nn/load.ts";
 export { type Probe, type Probes, type TapContext } from "./src/nn/probe.ts";

@@ -3,7 +3,7 @@
 // runs. docs/performance.md says what exactly is measured, and why so. Run it on an idle machine.
 
 import { parseArgs } from "@std/cli/parse-args";
-import { GgufFile, Tokenizer } from "../mod.ts";
+import { GgufFile, GgufTokenizer } from "../mod.ts";
 import { cacheDirectory } from "../src/host/cache_directory.ts";
 import { sampleText } from "./support/sample_text.ts";
 import { preparePython, saveSafetensors } from "./support/pytorch.ts";
@@ -109,7 +109,7 @@ const { text, source } = await sampleText(flags["text-file"], cacheDirectory());
 const textFile = `${work}/text.txt`;
 await Deno.writeTextFile(textFile, text);
 using file = await GgufFile.open(modelPath);
-const ids = Tokenizer.fromGguf(file).encode(text);
+const ids = GgufTokenizer.from(file).encode(text);
 const most = Math.max(...counts) * length;
 if (ids.length < most) {
   throw new RangeError(`Cannot take ${most} tokens from ${source}: it has ${ids.length}`);

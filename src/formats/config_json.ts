@@ -1,25 +1,22 @@
 // config.json and its like: checked reading of JSON settings.
 
+import { FileError } from "./file_error.ts";
+import { readJsonFile } from "./local_file.ts";
+
 const MAX_BYTES = 16 * 2 ** 20;
 
 /** A JSON file of settings that is missing, damaged, or says something else than it must. */
-export class ConfigError extends Error {
-  /**
-   * Tells what is wrong with which file.
-   *
-   * @param path the file
-   */
-  constructor(path: string, problem: string, options?: ErrorOptions) {
-    super(`Cannot use "${path}": ${problem}`, options);
-    this.name = "ConfigError";
-  }
+export class ConfigError extends FileError {
+  /** The class's name, for printing. */
+  override name = "ConfigError";
 }
 
 /** Settings by key. */
 export class ConfigJson {
   /** The file. */
   readonly path: string;
-  readonly #values: Readonly<Record<string, unknown>>;
+  /** The settings as the file has them, unchecked. */
+  readonly values: Readonly<Record<string, unknown>>;
   readonly #within: string;
 
   /**
@@ -29,7 +26,7 @@ export class ConfigJson {
    */
   constructor(path: string, values: Readonly<Record<string, unknown>>, within = "") {
     this.path = path;
-    this.#values = values;
+    this.values = values;
     this.#within = within;
   }
 
@@ -39,19 +36,8 @@ export class ConfigJson {
    * @throws {ConfigError} if it cannot be read or holds no JSON object
    */
   static async open(path: string): Promise<ConfigJson> {
-    let value: unknown;
-    try {
-      const { size } = await Deno.stat(path);
-      if (size > MAX_BYTES) throw new Error(`it has ${size} bytes, more than settings need`);
-      value = JSON.parse(await Deno.readTextFile(path));
-    } catch (cause) {
-      const problem = cause instanceof SyntaxError
-        ? `it is no JSON: ${cause.message}`
-        : cause instanceof Error
-        ? cause.message
-        : String(cause);
-      throw new ConfigError(path, problem, { cause });
-    }
+    const fail = (problem: string, cause?: unknown) => new ConfigError(path, problem, { cause });
+    const value = await readJsonFile(path, MAX_BYTES, fail);
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       throw new ConfigError(path, "it must hold a JSON object");
     }
@@ -65,7 +51,7 @@ export class ConfigJson {
 
   /** Whether a key is there and not null. */
   has(key: string): boolean {
-    return this.#values[key] !== undefined && this.#values[key] !== null;
+    return this.values[key] !== undefined && this.values[key] !== null;
   }
 
   /** A number; `otherwise` if the key is missing or null, unless that is left out. */
@@ -103,17 +89,27 @@ export class ConfigJson {
     throw this.#wrong(key, value, "a list of numbers");
   }
 
+  /** Whole numbers from 0 on, one or a list of them, as `eos_token_id` is; none if the key is missing or null. */
+  wholes(key: string): number[] {
+    const value = this.has(key) ? this.values[key] : [];
+    const list: unknown[] = Array.isArray(value) ? value : [value];
+    const isWhole = (item: unknown): item is number =>
+      Number.isSafeInteger(item) && item as number >= 0;
+    if (list.every(isWhole)) return list;
+    throw this.#wrong(key, value, "a whole number, or a list of them,");
+  }
+
   /** Settings within settings; none if the key is missing or null. */
   object(key: string): ConfigJson {
-    const value = this.has(key) ? this.#values[key] : {};
-    if (typeof value === "object" && !Array.isArray(value)) {
+    const value = this.has(key) ? this.values[key] : {};
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
       return new ConfigJson(this.path, value as Record<string, unknown>, `${this.#within}${key}.`);
     }
     throw this.#wrong(key, value, "an object");
   }
 
   #get(key: string, otherwise: unknown, wanted: string): unknown {
-    if (this.has(key)) return this.#values[key];
+    if (this.has(key)) return this.values[key];
     if (otherwise !== undefined) return otherwise;
     throw this.error(`its "${this.#within}${key}" is missing: ${wanted} is needed`);
   }

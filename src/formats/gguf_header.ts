@@ -2,6 +2,7 @@
 // the file before any data is read, so that a damaged or hostile file gives one clear `GgufError` and
 // never a hang or a huge allocation.
 
+import { FileError } from "./file_error.ts";
 import { readAt } from "./local_file.ts";
 
 /** How the numbers of a tensor are stored: plain, or in blocks of 32 that share a scale. */
@@ -35,17 +36,9 @@ export interface GgufTensor {
 export type GgufValue = number | bigint | boolean | string | (number | bigint | boolean | string)[];
 
 /** What is wrong with a GGUF file, or why it cannot be read. */
-export class GgufError extends Error {
+export class GgufError extends FileError {
   /** The class's name, for printing. */
   override name = "GgufError";
-  /** The file in question. */
-  readonly path: string;
-
-  /** Makes an error about the file at `path`; `problem` reads on from "Cannot use <path>: ". */
-  constructor(path: string, problem: string, options?: ErrorOptions) {
-    super(`Cannot use "${path}": ${problem}`, options);
-    this.path = path;
-  }
 }
 
 // The numbers that GGUF gives to tensor types, by index; gaps are types that were withdrawn.

@@ -1,4 +1,6 @@
-// Files of this machine, as the readers of formats need them.
+// Files of this machine, as the readers and writers of formats need them.
+
+import { onExit } from "../host/clean_up.ts";
 
 /** Opens a regular file for reading, or says in a sentence why that cannot be. */
 export async function openLocalFile(
@@ -31,4 +33,44 @@ export function readAt(file: Deno.FsFile, offset: number, into: Uint8Array): num
     got += count;
   }
   return got;
+}
+
+/** Reads a JSON file of at most `most` bytes, or says in a sentence why that cannot be. */
+export async function readJsonFile(
+  path: string,
+  most: number,
+  fail: (problem: string, cause?: unknown) => Error,
+): Promise<unknown> {
+  using file = await openLocalFile(path, fail);
+  const { size } = file.statSync();
+  if (size > most) throw fail(`it has ${size} bytes, at most ${most} are read`);
+  const bytes = new Uint8Array(size);
+  if (readAt(file, 0, bytes) < size) throw fail("it cannot be read to its end");
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw fail(`it is no JSON: ${String((cause as Error).message).slice(0, 200)}`, cause);
+  }
+}
+
+/** Writes all bytes to a file. */
+export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+}
+
+/**
+ * Writes a file that appears whole or not at all: under another name first.
+ *
+ * @param write fills the file
+ */
+export async function writeWhole(
+  path: string,
+  write: (file: Deno.FsFile) => Promise<void>,
+): Promise<void> {
+  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+  using _cleanUp = onExit(() => Deno.removeSync(temporary)); // harmless once it is renamed
+  using file = await Deno.open(temporary, { write: true, createNew: true });
+  await write(file);
+  await file.sync();
+  await Deno.rename(temporary, path);
 }

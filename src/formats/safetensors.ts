@@ -1,12 +1,11 @@
 // Safetensors: checkpoints of one file or of several with an index, read one tensor at a time and written whole.
 
 import type { Device } from "../cuda/device.ts";
-import { onExit } from "../host/clean_up.ts";
 import type { DType, FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { fillFromBlocks } from "./dequantize.ts";
-import { openLocalFile, readAt } from "./local_file.ts";
+import { openLocalFile, readAt, readJsonFile, writeAll, writeWhole } from "./local_file.ts";
 import {
   MAX_HEADER_BYTES,
   parseSafetensorsHeader,
@@ -52,13 +51,9 @@ async function openShard(path: string): Promise<Shard> {
 }
 
 /** The names of the files that an index distributes its tensors over, and where it puts each tensor. */
-async function readIndex(path: string): Promise<Map<string, string>> {
-  let index: unknown;
-  try {
-    index = JSON.parse(await Deno.readTextFile(path));
-  } catch (cause) {
-    throw new SafetensorsError(path, "it is no JSON that can be read", { cause });
-  }
+export async function readIndex(path: string): Promise<Map<string, string>> {
+  const fail = (problem: string, cause?: unknown) => new SafetensorsError(path, problem, { cause });
+  const index = await readJsonFile(path, MAX_HEADER_BYTES, fail);
   const map = (index as { weight_map?: unknown } | null)?.weight_map;
   if (typeof map !== "object" || map === null) {
     throw new SafetensorsError(path, "it has no weight_map, which says where each tensor is");
@@ -335,21 +330,15 @@ export async function saveSafetensors(
   padded.set(bytes);
   const size = new Uint8Array(8);
   new DataView(size.buffer).setBigUint64(0, BigInt(padded.length), true);
-  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
-  using _cleanUp = onExit(() => Deno.removeSync(temporary)); // harmless once it is renamed
   try {
-    using file = await Deno.open(temporary, { write: true, createNew: true });
-    const write = async (data: Uint8Array) => {
-      for (let at = 0; at < data.length;) at += await file.write(data.subarray(at));
-    };
-    await write(size);
-    await write(padded);
-    for (const tensor of Object.values(tensors)) {
-      const data = await tensor.data();
-      await write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    }
-    await file.sync();
-    await Deno.rename(temporary, path);
+    await writeWhole(path, async (file) => {
+      await writeAll(file, size);
+      await writeAll(file, padded);
+      for (const tensor of Object.values(tensors)) {
+        const data = await tensor.data();
+        await writeAll(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      }
+    });
   } catch (cause) {
     throw new SafetensorsError(
       path,

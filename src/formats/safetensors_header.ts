@@ -1,6 +1,8 @@
 // The header of a safetensors file: names, dtypes, shapes and places of its tensors. Everything it claims is
 // checked against the file before any data is read. Format: https://huggingface.co/docs/safetensors
 
+import { FileError } from "./file_error.ts";
+
 /** Bytes of an element. */
 export const SAFETENSORS_BYTES: Record<SafetensorsType, number> = {
   F64: 8,
@@ -53,17 +55,9 @@ export interface SafetensorsTensor {
 }
 
 /** What is wrong with a safetensors file, or why it cannot be read or written. */
-export class SafetensorsError extends Error {
+export class SafetensorsError extends FileError {
   /** The class's name, for printing. */
   override name = "SafetensorsError";
-  /** The file in question. */
-  readonly path: string;
-
-  /** Makes an error about the file at `path`; `problem` reads on from "Cannot use <path>: ". */
-  constructor(path: string, problem: string, options?: ErrorOptions) {
-    super(`Cannot use "${path}": ${problem}`, options);
-    this.path = path;
-  }
 }
 
 /** A header that was read and checked. */

@@ -4,8 +4,8 @@
 
 import { createHash } from "node:crypto";
 
-/** The permission error's advice, worded once. */
-function environment(name: string): string | undefined {
+/** An environment variable, undefined if empty; a missing permission is told once, here. */
+export function environment(name: string): string | undefined {
   try {
     return Deno.env.get(name) || undefined;
   } catch (error) {

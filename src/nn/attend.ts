@@ -28,10 +28,15 @@ export function attend(
   const { causal, window } = config.attention;
   // The fused kernels do what most models need, for analysis.
   const whole = run.rotary?.cosine.shape[1] === headDimension / 2 && causal && batch === 1 &&
-    (window === undefined || window >= tokens) && !run.recorded;
+    (window === undefined || window >= tokens) && !run.recorded && !run.cache;
   const split = whole
     ? splitHeadsRotary(qkv, run.rotary!, heads, keyValueHeads)
-    : splitHeads(qkv, run.rotary, heads, keyValueHeads, batch);
+    : splitHeads(qkv, run.rotary, heads, keyValueHeads, batch, run.first);
+  if (run.cache) {
+    const all = run.cache.append(run.layer, split.k, split.v);
+    split.k = all.key;
+    split.v = all.value;
+  }
   if (run.wants("attn.q_rotated")) {
     const byHead = swapAxes(split.q, "float32"); // kv g T d
     run.emit("attn.q_rotated", byHead.reshape([heads, tokens, headDimension]));
@@ -42,7 +47,7 @@ export function attend(
   if (run.wants("attn.weights") || (!whole && run.wants("attn.cumulative"))) {
     noGrad(() => {
       const byHead = attentionMaps(split, options).permute([0, 2, 1, 3]); // kv g T S
-      const maps = byHead.reshape([batch * heads, tokens, tokens]);
+      const maps = byHead.reshape([batch * heads, tokens, run.first + tokens]);
       run.emit("attn.weights", maps);
       if (!whole) run.emit("attn.cumulative", sum(maps, 1));
     });

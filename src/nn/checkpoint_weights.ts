@@ -229,7 +229,8 @@ export class CheckpointWeights implements Weights {
   ): Tensor<FloatType> {
     const device = this.#device;
     using stack = new DisposableStack(); // what is stored otherwise than it is used
-    const whole = Tensor.empty<FloatType, number>(device, dtype, shape);
+    using onError = new DisposableStack();
+    const whole = onError.use(Tensor.empty<FloatType, number>(device, dtype, shape));
     let row = 0;
     let stored: Tensor<FloatType> | null = null, last = "";
     for (const { tensor, shape: rows, view, stored: extents } of this.#pieces.get(name)!) {
@@ -248,6 +249,7 @@ export class CheckpointWeights implements Weights {
         copyInto(into.reshape(part.shape), part);
       });
     }
+    onError.move();
     return whole;
   }
 }

@@ -3,9 +3,12 @@
 import { Device, type DeviceOptions } from "../cuda/device.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { ConfigJson } from "../formats/config_json.ts";
+import { type DownloadProgress, resolveModel } from "../formats/hub.ts";
 import { GgufFile } from "../formats/gguf.ts";
 import { Safetensors } from "../formats/safetensors.ts";
-import { Tokenizer } from "../formats/tokenizer.ts";
+import { GgufTokenizer } from "../formats/gguf_tokenizer.ts";
+import type { Tokenizer } from "../formats/tokenizer.ts";
+import { TokenizerJson } from "../formats/tokenizer_json.ts";
 import { cacheDirectory } from "../host/cache_directory.ts";
 import type { FloatType } from "../tensor/dtype.ts";
 import { CheckpointWeights } from "./checkpoint_weights.ts";
@@ -13,14 +16,17 @@ import type { Family, GgufFamily } from "./family.ts";
 import { FAMILIES, GGUF_FAMILIES } from "./models/families.ts";
 import { Transformer, type TransformerParts } from "./transformer.ts";
 
+/** Whether it can only be meant as a path, not as a name. */
+const isPath = (name: string) => /^[.~/\\]|^[a-zA-Z]:[\\/]/.test(name);
+
 /** Models that have a name, and the file of each in the cache's folder `models`. */
 const NAMED_MODELS: Record<string, string> = {
   smollm2: "SmolLM2-135M-Instruct.Q4_1.gguf",
 };
 
-function modelPath(pathOrName: string): string {
+async function modelPath(pathOrName: string, options: LoadOptions): Promise<string> {
   const file = NAMED_MODELS[pathOrName];
-  if (!file) return pathOrName;
+  if (!file) return isPath(pathOrName) ? pathOrName : await resolveModel(pathOrName, options);
   const path = `${cacheDirectory()}/models/${file}`;
   try {
     Deno.statSync(path);
@@ -39,6 +45,12 @@ const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
 
 /** Options of {@linkcode loadModel}. */
 export interface LoadOptions extends DeviceOptions {
+  /** Branch, tag or commit of a model of the Hub. @default {"main"} */
+  revision?: string;
+  /** Told of a download as it goes on. */
+  onProgress?: (progress: DownloadProgress) => void;
+  /** Ends a download. */
+  signal?: AbortSignal;
   /**
    * Keep all parameters in memory, as training and generation want it, in float32 or with matrices in bfloat16. By
    * default a forward pass reads them layer by layer.
@@ -80,13 +92,21 @@ async function openGguf(
       throw file.error(`its architecture is "${architecture}"; what can be loaded is ${known}`);
     }
     const config = family.config(file);
-    const tokenizer = Tokenizer.fromGguf(file);
+    const tokenizer = GgufTokenizer.from(file);
     const name = file.optionalString("general.name") ?? baseName(path).replace(/\.gguf$/, "");
     return assemble(file, family, resident, { device, config, tokenizer, name });
   } catch (error) {
     file[Symbol.dispose]();
     throw error;
   }
+}
+
+/** The tokenizer of a folder, or null if it has none. */
+async function openTokenizer(folder: string, vocabularySize: number): Promise<Tokenizer | null> {
+  if (!await exists(`${folder}/tokenizer.json`)) return null;
+  const tokenizer = await TokenizerJson.open(folder);
+  tokenizer.requireVocabulary(vocabularySize);
+  return tokenizer;
 }
 
 async function openFolder(
@@ -103,9 +123,15 @@ async function openFolder(
     throw json.error(`its "model_type" is "${kind}"; what can be loaded is ${known}`);
   }
   const config = family.config(json);
+  const tokenizer = await openTokenizer(folder, config.vocabularySize);
   const checkpoint = await Safetensors.open(path);
   try {
-    return assemble(checkpoint, family, resident, { device, config, name: baseName(folder) });
+    return assemble(checkpoint, family, resident, {
+      device,
+      config,
+      name: baseName(folder),
+      ...tokenizer && { tokenizer },
+    });
   } catch (error) {
     checkpoint[Symbol.dispose]();
     throw error;
@@ -120,9 +146,10 @@ function baseName(path: string): string {
  * Opens a model.
  *
  * @param pathOrName path of a GGUF file, of a folder with `config.json` and safetensors as `transformers` saves it,
- * or of a safetensors file in such a folder; or `"smollm2"` for SmolLM2-135M-Instruct, which `./dev demo` has put
- * into the cache
+ * or of a safetensors file in such a folder; a model of the Hub, such as `"gpt2"`, which is downloaded into its cache;
+ * or `"smollm2"` for SmolLM2-135M-Instruct, which `./dev demo` has put into ours
  * @returns the model; free it with `using` or `model[Symbol.dispose]()`
+ * @throws {HubError} if a model of the Hub cannot be had
  * @throws {GgufError | SafetensorsError | ConfigError} if a file is missing, damaged or of another kind
  *
  * @example Predict the next token
@@ -135,7 +162,7 @@ export async function loadModel(
   pathOrName: string,
   options: LoadOptions = {},
 ): Promise<Transformer> {
-  const path = modelPath(pathOrName), device = await Device.open(options);
+  const path = await modelPath(pathOrName, options), device = await Device.open(options);
   if (await exists(`${path}/config.json`)) {
     return await openFolder(device, path, path, options.resident);
   }

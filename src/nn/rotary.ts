@@ -58,6 +58,7 @@ export class RotaryTable implements Disposable {
  *
  * @param qkv [B·T, (n + 2·kv)·d]
  * @param table angles of pairs of features; null for none
+ * @param first position of the first token
  */
 export function splitHeads(
   qkv: Tensor<GemmType, 2>,
@@ -65,6 +66,7 @@ export function splitHeads(
   heads: number,
   keyValueHeads: number,
   batch: number,
+  first = 0,
 ): Heads {
   const kv = keyValueHeads, g = heads / kv;
   const T = qkv.shape[0] / batch, d = qkv.shape[1] / (heads + 2 * kv);
@@ -74,7 +76,7 @@ export function splitHeads(
     const byHead = contiguous(some.permute([0, 2, 1, 3, 4])); // B kv T g d
     return byHead.reshape([batch * kv, T, group, d]) as Tensor<GemmType, 4>;
   };
-  const turned = (x: Tensor<GemmType, 4>) => table ? rotary(x, table, { axis: 1 }) : x;
+  const turned = (x: Tensor<GemmType, 4>) => table ? rotary(x, table, { axis: 1, first }) : x;
   const flat = (x: Tensor<GemmType, 4>) => x.reshape([batch * kv, T, d]);
   return {
     q: turned(part(0, heads, g)),

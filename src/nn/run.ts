@@ -4,6 +4,7 @@ import type { FloatType } from "../tensor/dtype.ts";
 import { noGrad } from "../tensor/autograd/recording.ts";
 import { cast } from "../tensor/cast.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { KeyValueCache } from "./key_value_cache.ts";
 import type { Probes } from "./probe.ts";
 import type { RotaryTable } from "./rotary.ts";
 
@@ -27,6 +28,8 @@ export interface RunOptions {
   slopes: Tensor<"float32", 1> | null;
   /** Whether gradients may be asked for. */
   recorded: boolean;
+  /** Keys and values of the tokens before, if this continues a sequence. */
+  cache?: KeyValueCache;
 }
 
 /** One run of sequences of equal length through a layer. */
@@ -37,8 +40,9 @@ export class Run {
   readonly rotary: RotaryTable | null;
   readonly slopes: Tensor<"float32", 1> | null;
   readonly recorded: boolean;
+  readonly cache: KeyValueCache | null;
+  readonly layer: number;
   readonly #probes: Probes;
-  readonly #layer: number;
   readonly #sequence: number;
 
   constructor(options: RunOptions) {
@@ -48,14 +52,20 @@ export class Run {
     this.rotary = options.rotary;
     this.slopes = options.slopes;
     this.recorded = options.recorded;
+    this.cache = options.cache ?? null;
     this.#probes = options.probes;
-    this.#layer = options.layer;
+    this.layer = options.layer;
     this.#sequence = options.sequence;
+  }
+
+  /** Position of the first token. */
+  get first(): number {
+    return this.cache?.tokens ?? 0;
   }
 
   /** Whether some probe takes this tap of the layer. */
   wants(tap: string): boolean {
-    return this.#probes.wants(tap, this.#layer);
+    return this.#probes.wants(tap, this.layer);
   }
 
   /**
@@ -69,7 +79,7 @@ export class Run {
       using exact = tensor.dtype === "float32"
         ? tensor.detach()
         : cast(tensor as Tensor<"bfloat16">, "float32");
-      this.#probes.emit(tap, exact as Tensor<"float32">, this.#layer, this.#sequence, positions);
+      this.#probes.emit(tap, exact as Tensor<"float32">, this.layer, this.#sequence, positions);
     });
   }
 }

@@ -15,6 +15,7 @@ import { scope } from "../tensor/scope.ts";
 import { checkShape, Tensor } from "../tensor/tensor.ts";
 import { runBlock } from "./block.ts";
 import type { TransformerConfig } from "./config.ts";
+import type { KeyValueCache } from "./key_value_cache.ts";
 import { parameterSpecs } from "./parameters.ts";
 import { type Probe, Probes } from "./probe.ts";
 import { type Hidden, norm, project } from "./project.ts";
@@ -170,7 +171,8 @@ export class Transformer implements Disposable {
         : embedded;
       const H = config.hiddenSize;
       if (config.positions.kind === "learned") {
-        const positions = weights.matrix("positions").slice(0, tokens) as Hidden;
+        const { first } = run;
+        const positions = weights.matrix("positions").slice(first, first + tokens) as Hidden;
         h = add(h.reshape([batch, tokens, H]), positions).reshape([batch * tokens, H]);
       }
       if (config.embedding.types) h = add(h, weights.matrix("embed.types").slice(0, 1) as Hidden);
@@ -313,6 +315,48 @@ export class Transformer implements Disposable {
       }
       return losses;
     });
+  }
+
+  /**
+   * Logits of the token after some that continue a sequence.
+   *
+   * @param tokens the new ones, at least one
+   * @param cache keys and values of those before, to which the new ones' are added
+   * @returns [V]
+   */
+  nextLogits(
+    tokens: readonly number[],
+    cache: KeyValueCache,
+    { dtype = "float32" }: { dtype?: FloatType } = {},
+  ): Tensor<"float32", 1> {
+    this.#checkSequences([tokens]);
+    const { config, device } = this, count = tokens.length;
+    const end = cache.tokens + count;
+    if (end > Math.min(cache.capacity, config.contextLength)) {
+      throw new RangeError(
+        `Cannot continue ${cache.tokens} tokens by ${count}: ${cache.capacity} fit the cache, and ` +
+          `${config.contextLength} the model`,
+      );
+    }
+    if (!config.attention.causal) {
+      throw new RangeError(`Cannot continue a sequence: the ${config.family} model is an encoder`);
+    }
+    return noGrad(() =>
+      scope("nextLogits", () => {
+        using rotary = this.#rotaryTable(end);
+        const shared = { ...NOTHING, dtype, tokens: count, rotary, slopes: this.#slopes, cache };
+        const outside = new Run(shared);
+        using weights = this.#weights.outside(EMBEDDING, dtype);
+        const ids = Tensor.from<"int32", 1>(device, "int32", [count], tokens);
+        let h = this.#begin(outside, this.#weights.embed(ids, tokens), weights);
+        for (let layer = 0; layer < config.layers; layer++) {
+          using ofLayer = this.#weights.layer(layer, dtype, NOTHING.probes);
+          h = runBlock(new Run({ ...shared, layer }), h, ofLayer, config);
+        }
+        cache.advance(count);
+        return this.logits(h.slice(count - 1), { dtype }).reshape([config.vocabularySize]);
+      })
+    );
   }
 
   /**

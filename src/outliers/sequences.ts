@@ -38,7 +38,7 @@ export function cutSequences(
       throw new RangeError(`Cannot use ${value} as ${name}: it must be a whole number, 1 or more`);
     }
   }
-  const ids = tokenizer.encode(text, length * count);
+  const ids = tokenizer.encode(text, { limit: length * count });
   if (ids.length === 0) throw new RangeError(`Cannot analyze the ${source}: it is empty`);
   if (count > Math.max(1, Math.floor(ids.length / length))) {
     throw new RangeError(

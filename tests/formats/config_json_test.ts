@@ -1,57 +1,103 @@
-// Settings from JSON: values by their types, and errors that name file, key and what was found.
+// Settings of JSON files: what is read, and what errors say.
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { ConfigError } from "../../mod.ts";
-import { ConfigJson } from "../../src/formats/config_json.ts";
+import { ConfigError, ConfigJson } from "../../src/formats/config_json.ts";
 
-async function withFile(text: string, use: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempFile({ suffix: ".json" });
-  try {
+const config = new ConfigJson("config.json", {
+  hidden_size: 64,
+  eps: 1e-5,
+  tied: false,
+  model_type: "gpt2",
+  nothing: null,
+  factors: [1, 2.5],
+  eos_token_id: [1, 2],
+  bos_token_id: 3,
+  rope: { type: "llama3", factor: "x" },
+});
+
+Deno.test("ConfigJson gives what is there, and what else is meant where it is missing or null", () => {
+  assertEquals(config.whole("hidden_size"), 64);
+  assertEquals(config.number("eps"), 1e-5);
+  assertEquals(config.boolean("tied", true), false);
+  assertEquals(config.string("model_type", "bert"), "gpt2");
+  assertEquals(config.numbers("factors"), [1, 2.5]);
+  assertEquals(config.wholes("eos_token_id"), [1, 2]);
+  assertEquals(config.wholes("bos_token_id"), [3]);
+  assertEquals([config.wholes("nothing"), config.wholes("gone")], [[], []]);
+  assertEquals([config.whole("nothing", 7), config.number("gone", 0.5)], [7, 0.5]);
+  assertEquals([config.boolean("gone", true), config.string("gone", "")], [true, ""]);
+  assertEquals([config.has("eps"), config.has("nothing"), config.has("gone")], [
+    true,
+    false,
+    false,
+  ]);
+  assertEquals(config.object("rope").string("type"), "llama3");
+  assertEquals(config.object("gone").has("type"), false);
+});
+
+Deno.test("ConfigJson names file, key, value and what is needed", () => {
+  const problem = (read: () => unknown) =>
+    assertThrows(read, ConfigError).message.replace('Cannot use "config.json": its ', "");
+  assertEquals(
+    problem(() => config.whole("gone")),
+    '"gone" is missing: a whole number is needed',
+  );
+  assertEquals(
+    problem(() => config.number("nothing")),
+    '"nothing" is missing: a number is needed',
+  );
+  assertEquals(
+    problem(() => config.whole("model_type")),
+    '"model_type" is "gpt2": a whole number is needed',
+  );
+  assertEquals(problem(() => config.whole("eps")), '"eps" is 0.00001: a whole number is needed');
+  assertEquals(
+    problem(() => config.number("model_type", 1)),
+    '"model_type" is "gpt2": a number is needed',
+  );
+  assertEquals(problem(() => config.boolean("eps")), '"eps" is 0.00001: true or false is needed');
+  assertEquals(problem(() => config.string("tied")), '"tied" is false: a string is needed');
+  assertEquals(
+    problem(() => config.numbers("tied")),
+    '"tied" is false: a list of numbers is needed',
+  );
+  assertEquals(
+    problem(() => config.wholes("factors")),
+    '"factors" is [1,2.5]: a whole number, or a list of them, is needed',
+  );
+  assertEquals(problem(() => config.object("eps")), '"eps" is 0.00001: an object is needed');
+  assertEquals(
+    problem(() => config.object("rope").number("factor")),
+    '"rope.factor" is "x": a number is needed',
+  );
+  for (const size of [-1, 0.5, 1e308, NaN, "64", [64], {}]) {
+    assertThrows(() => new ConfigJson("c", { size }).whole("size"), ConfigError, "a whole number");
+  }
+});
+
+Deno.test("ConfigJson.open() tells of a file that is missing, damaged or too large", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/config.json`;
+  const refused = async (text: string, problem: string) => {
     await Deno.writeTextFile(path, text);
-    await use(path);
+    await assertRejects(
+      () => ConfigJson.open(path),
+      ConfigError,
+      `Cannot use "${path}": ${problem}`,
+    );
+  };
+  try {
+    await assertRejects(() => ConfigJson.open(path), ConfigError, "there is no such file");
+    await assertRejects(() => ConfigJson.open(folder), ConfigError, "it is not a regular file");
+    await refused('{"a": 1', "it is no JSON: ");
+    await refused("", "it is no JSON: ");
+    await refused("[1]", "it must hold a JSON object");
+    await refused("null", "it must hold a JSON object");
+    await Deno.truncate(path, 2 ** 40); // a hole: it takes no room on the disk
+    await assertRejects(() => ConfigJson.open(path), ConfigError, "at most 16777216 are read");
+    await Deno.writeTextFile(path, '{"hidden_size": 8}');
+    assertEquals((await ConfigJson.open(path)).whole("hidden_size"), 8);
   } finally {
-    await Deno.remove(path);
+    await Deno.remove(folder, { recursive: true });
   }
-}
-
-Deno.test("settings are read by key, with defaults for what is missing or null", async () => {
-  const text =
-    '{"a": 3, "b": 0.5, "c": true, "d": "x", "e": null, "f": {"g": 7}, "h": [1, 2.5], "z": 0}';
-  await withFile(text, async (path) => {
-    const json = await ConfigJson.open(path);
-    assertEquals([json.whole("a"), json.number("b"), json.boolean("c")], [3, 0.5, true]);
-    assertEquals([json.string("d"), json.numbers("h"), json.whole("z", 4)], ["x", [1, 2.5], 0]);
-    assertEquals([json.has("e"), json.has("none"), json.has("z")], [false, false, true]);
-    assertEquals([json.whole("e", 9), json.string("none", "y")], [9, "y"]);
-    assertEquals([json.object("f").whole("g"), json.object("none").whole("g", 1)], [7, 1]);
-  });
-});
-
-Deno.test("what is missing or of another kind is named", async () => {
-  await withFile('{"a": "3", "b": 1.5, "c": -1, "f": {"g": []}, "l": [1, "2"]}', async (path) => {
-    const json = await ConfigJson.open(path);
-    const fails = (read: () => unknown, words: string) =>
-      assertThrows(read, ConfigError, `Cannot use "${path}": ${words}`);
-    fails(() => json.whole("n"), 'its "n" is missing: a whole number is needed');
-    fails(() => json.number("a"), 'its "a" is "3": a number is needed');
-    fails(() => json.whole("b"), 'its "b" is 1.5: a whole number is needed');
-    fails(() => json.whole("c"), 'its "c" is -1: a whole number is needed');
-    fails(() => json.string("b"), 'its "b" is 1.5: a string is needed');
-    fails(() => json.boolean("a"), 'its "a" is "3": true or false is needed');
-    fails(() => json.numbers("l"), 'its "l" is [1,"2"]: a list of numbers is needed');
-    fails(() => json.object("b"), 'its "b" is 1.5: an object is needed');
-    fails(() => json.object("f").number("g"), 'its "f.g" is []: a number is needed');
-  });
-});
-
-Deno.test("files that are no settings are refused", async () => {
-  await assertRejects(() => ConfigJson.open("/no/such.json"), ConfigError, "/no/such.json");
-  for (const text of ["[1]", "3", "null", "", "{", '{"a": 1']) {
-    await withFile(text, async (path) => {
-      await assertRejects(() => ConfigJson.open(path), ConfigError, path);
-    });
-  }
-  await withFile(" ".repeat(17 * 2 ** 20), async (path) => {
-    await assertRejects(() => ConfigJson.open(path), ConfigError, "more than settings need");
-  });
 });

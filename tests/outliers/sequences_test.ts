@@ -1,14 +1,20 @@
 // Texts become consecutive sequences of tokens with no special tokens.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { DEFAULT_TEXT, GgufFile, PAPER_SENTENCE, Tokenizer } from "../../mod.ts";
+import {
+  DEFAULT_TEXT,
+  GgufFile,
+  GgufTokenizer,
+  PAPER_SENTENCE,
+  type Tokenizer,
+} from "../../mod.ts";
 import { cutSequences } from "../../src/outliers/sequences.ts";
 import { tinyVocabulary, writeGguf } from "../formats/write_gguf.ts";
 import { smolLM2Path } from "../model.ts";
 
 async function tokenizerOf(path: string): Promise<Tokenizer> {
   using file = await GgufFile.open(path);
-  return Tokenizer.fromGguf(file);
+  return GgufTokenizer.from(file);
 }
 
 const path = await Deno.makeTempFile({ suffix: ".gguf" });

@@ -4,19 +4,19 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { GgufError, GgufFile } from "../../src/formats/gguf.ts";
 import { preTokenizers } from "../../src/formats/pretokenize.ts";
-import { Tokenizer } from "../../src/formats/tokenizer.ts";
+import { GgufTokenizer } from "../../src/formats/gguf_tokenizer.ts";
 import { smolLM2Path } from "../model.ts";
 import { tinyVocabulary, type TypedValue, writeGguf } from "./write_gguf.ts";
 import pretokenized from "../fixtures/pretokenizers.json" with { type: "json" };
 import sentencePiece from "../fixtures/tokenizer_sentencepiece.json" with { type: "json" };
 import smolLM2 from "../fixtures/tokenizer_smollm2.json" with { type: "json" };
 
-async function build(metadata: Record<string, TypedValue>): Promise<Tokenizer> {
+async function build(metadata: Record<string, TypedValue>): Promise<GgufTokenizer> {
   const path = await Deno.makeTempFile({ suffix: ".gguf" });
   try {
     writeGguf(path, { metadata, tensors: [] });
     using file = await GgufFile.open(path);
-    return Tokenizer.fromGguf(file);
+    return GgufTokenizer.from(file);
   } finally {
     await Deno.remove(path);
   }
@@ -35,11 +35,11 @@ async function buildError(changes: Record<string, TypedValue | undefined>): Prom
   throw new Error("Expected the tokenizer not to be built");
 }
 
-let smol: Tokenizer | undefined;
-async function smolTokenizer(): Promise<Tokenizer> {
+let smol: GgufTokenizer | undefined;
+async function smolTokenizer(): Promise<GgufTokenizer> {
   if (smol) return smol;
   using file = await GgufFile.open(smolLM2Path());
-  return smol = Tokenizer.fromGguf(file);
+  return smol = GgufTokenizer.from(file);
 }
 
 const sentencePieceMetadata: Record<string, TypedValue> = {
@@ -75,7 +75,7 @@ function seeded(seed: number): () => number { // mulberry32
   };
 }
 
-function assertRoundTrips(tokenizer: Tokenizer): void {
+function assertRoundTrips(tokenizer: GgufTokenizer): void {
   const seed = Math.floor(Math.random() * 2 ** 31);
   const random = seeded(seed);
   for (let i = 0; i < 2000; i++) {
@@ -93,7 +93,7 @@ function assertRoundTrips(tokenizer: Tokenizer): void {
   }
 }
 
-Deno.test("Tokenizer.encode() gives the first ids of a text as those of all of it", async () => {
+Deno.test("GgufTokenizer.encode() gives the first ids of a text as those of all of it", async () => {
   for (const tokenizer of [await smolTokenizer(), await build(sentencePieceMetadata)]) {
     const seed = Math.floor(Math.random() * 2 ** 31);
     const random = seeded(seed);
@@ -102,13 +102,17 @@ Deno.test("Tokenizer.encode() gives the first ids of a text as those of all of i
       const ids = tokenizer.encode(text);
       for (const limit of [0, 1, 2, Math.floor(random() * 30), ids.length, ids.length + 1]) {
         const expected = ids.slice(0, limit);
-        assertEquals(tokenizer.encode(text, limit), expected, `seed ${seed}, text ${i}, ${limit}`);
+        assertEquals(
+          tokenizer.encode(text, { limit }),
+          expected,
+          `seed ${seed}, text ${i}, ${limit}`,
+        );
       }
     }
   }
 });
 
-Deno.test("Tokenizer.encode() agrees with llama.cpp and with tokenizers on SmolLM2's vocabulary", async () => {
+Deno.test("GgufTokenizer.encode() agrees with llama.cpp and with tokenizers on SmolLM2's vocabulary", async () => {
   const tokenizer = await smolTokenizer();
   assert(smolLM2.cases.length >= 120);
   for (const { text, ids } of smolLM2.cases) {
@@ -116,7 +120,7 @@ Deno.test("Tokenizer.encode() agrees with llama.cpp and with tokenizers on SmolL
   }
 });
 
-Deno.test("Tokenizer.decode() gives back every recorded text", async () => {
+Deno.test("GgufTokenizer.decode() gives back every recorded text", async () => {
   const tokenizer = await smolTokenizer();
   for (const { text, ids } of smolLM2.cases) {
     // This vocabulary lacks the bytes of six control characters and of planes 4 to 11 (unused).
@@ -126,19 +130,19 @@ Deno.test("Tokenizer.decode() gives back every recorded text", async () => {
   }
 });
 
-Deno.test("Tokenizer.decode() gives back any text over all 256 bytes", async () => {
+Deno.test("GgufTokenizer.decode() gives back any text over all 256 bytes", async () => {
   for (const pre of preTokenizers.keys()) {
     if (preTokenizers.get(pre)!.nfc) continue; // a normal form is not undone
     assertRoundTrips(await build(tinyVocabulary(undefined, pre)));
   }
 });
 
-Deno.test("Tokenizer.encode() brings text to normal form C for qwen2", async () => {
+Deno.test("GgufTokenizer.encode() brings text to normal form C for qwen2", async () => {
   const tokenizer = await build(tinyVocabulary([], "qwen2"));
   assertEquals(tokenizer.encode("e\u0301"), tokenizer.encode("\u00e9"));
 });
 
-Deno.test("Tokenizer.encode() takes a piece that is a token whole for llama-bpe", async () => {
+Deno.test("GgufTokenizer.encode() takes a piece that is a token whole for llama-bpe", async () => {
   // "abc" cannot be reached by merges: with "b c" first, "a b" has nothing left to join.
   const merges = ["b c", "a b", "ab c"];
   const whole = await build(tinyVocabulary(merges, "llama-bpe"));
@@ -147,18 +151,45 @@ Deno.test("Tokenizer.encode() takes a piece that is a token whole for llama-bpe"
   assertEquals(merged.encode("abc").map((id) => merged.tokenText(id)), ["a", "bc"]);
 });
 
-Deno.test("Tokenizer.encode() reads half a surrogate pair as U+FFFD", async () => {
+Deno.test("GgufTokenizer.encode() puts the special tokens around a text that the file asks for", async () => {
+  const id = (value: number): TypedValue => ({ kind: "uint32", value });
+  const flag = (value: boolean): TypedValue => ({ kind: "bool", value });
+  const around = async (metadata: Record<string, TypedValue>) => {
+    const tokenizer = await build(metadata);
+    const inner = tokenizer.encode("an"), all = tokenizer.encode("an", { specialTokens: true });
+    const at = all.join().indexOf(inner.join());
+    assert(at >= 0);
+    assertEquals(tokenizer.encode("an", { specialTokens: true, limit: 1 }), all.slice(0, 1));
+    return [all.join().slice(0, at), all.join().slice(at + inner.join().length)];
+  };
+  const ids = { "tokenizer.ggml.bos_token_id": id(1), "tokenizer.ggml.eos_token_id": id(2) };
+  const both = {
+    "tokenizer.ggml.add_bos_token": flag(true),
+    "tokenizer.ggml.add_eos_token": flag(true),
+  };
+  assertEquals(await around({ ...tinyVocabulary(), ...ids }), ["", ""]);
+  assertEquals(await around({ ...tinyVocabulary([], "llama-bpe"), ...ids }), ["1,", ""]);
+  assertEquals(await around({ ...tinyVocabulary(), ...ids, ...both }), ["1,", ",2"]);
+  assertEquals(await around({ ...sentencePieceMetadata, ...ids }), ["1,", ""]);
+  const { special } = await build({ ...tinyVocabulary(), ...ids });
+  assertEquals([special.begin, special.end, special.unknown], [1, 2, undefined]);
+  assertEquals([...special.all].sort(), [0, 1, 2]);
+  const beyond = { "tokenizer.ggml.padding_token_id": id(4_294_967_295) };
+  assertEquals((await build({ ...tinyVocabulary(), ...beyond })).special.padding, undefined);
+});
+
+Deno.test("GgufTokenizer.encode() reads half a surrogate pair as U+FFFD", async () => {
   const tokenizer = await smolTokenizer();
   assertEquals(tokenizer.encode("a\ud83d b\ude00"), tokenizer.encode("a\ufffd b\ufffd"));
 });
 
-Deno.test("Tokenizer.encode() gives nothing for an empty text", async () => {
+Deno.test("GgufTokenizer.encode() gives nothing for an empty text", async () => {
   const tokenizer = await smolTokenizer();
   assertEquals(tokenizer.encode(""), []);
   assertEquals(tokenizer.decode([]), "");
 });
 
-Deno.test("Tokenizer.encode() takes the longest added token", async () => {
+Deno.test("GgufTokenizer.encode() takes the longest added token", async () => {
   const tokenizer = await build({
     "tokenizer.ggml.model": { kind: "string", value: "gpt2" },
     "tokenizer.ggml.tokens": { kind: "string", value: ["<a", "<a>", "x", "<a>>"] },
@@ -168,7 +199,7 @@ Deno.test("Tokenizer.encode() takes the longest added token", async () => {
   assertEquals(tokenizer.encode("x<a>>x<a>x<ax"), [2, 3, 2, 1, 2, 0, 2]);
 });
 
-Deno.test("Tokenizer.fromGguf() takes the tokens of merges in any order", async () => {
+Deno.test("GgufTokenizer.from() takes the tokens of merges in any order", async () => {
   const tokenizer = await build({
     "tokenizer.ggml.model": { kind: "string", value: "gpt2" },
     "tokenizer.ggml.tokens": { kind: "string", value: ["a", "b", "c", "d", "ab", "ad", "ac"] },
@@ -177,13 +208,13 @@ Deno.test("Tokenizer.fromGguf() takes the tokens of merges in any order", async 
   assertEquals(tokenizer.encode("abacad"), [4, 6, 5]);
 });
 
-Deno.test("Tokenizer.encode() handles a text of one endless word", async () => {
+Deno.test("GgufTokenizer.encode() handles a text of one endless word", async () => {
   const tokenizer = await smolTokenizer();
   const word = "ab".repeat(50_000);
   assertEquals(tokenizer.decode(tokenizer.encode(word)), word);
 });
 
-Deno.test("Tokenizer.tokenText() writes bytes that are no text as <0xNN>", async () => {
+Deno.test("GgufTokenizer.tokenText() writes bytes that are no text as <0xNN>", async () => {
   const tokenizer = await smolTokenizer();
   assertEquals(tokenizer.size, 49152);
   const texts = tokenizer.encode("Hello \u{1d55c}\n<|im_end|>").map((id) =>
@@ -192,7 +223,7 @@ Deno.test("Tokenizer.tokenText() writes bytes that are no text as <0xNN>", async
   assertEquals(texts, ["Hello", " ", "<0xF0><0x9D>", "<0x95>", "<0x9C>", "\n", "<|im_end|>"]);
 });
 
-Deno.test("Tokenizer.decode() names an id outside of the vocabulary", async () => {
+Deno.test("GgufTokenizer.decode() names an id outside of the vocabulary", async () => {
   const tokenizer = await smolTokenizer();
   for (const id of [-1, 49152, 0.5, NaN]) {
     assertThrows(() => tokenizer.decode([id]), RangeError, `token ${id}: ids are whole numbers`);
@@ -210,7 +241,7 @@ Deno.test("preTokenizers cut text where Hugging Face's patterns do", () => {
   }
 });
 
-Deno.test("Tokenizer.encode() agrees with SentencePiece on a vocabulary with byte fallback", async () => {
+Deno.test("GgufTokenizer.encode() agrees with SentencePiece on a vocabulary with byte fallback", async () => {
   const tokenizer = await build(sentencePieceMetadata);
   for (const { text, ids } of sentencePiece.cases) {
     assertEquals(tokenizer.encode(text), ids, `on ${JSON.stringify(text)}`);
@@ -218,7 +249,7 @@ Deno.test("Tokenizer.encode() agrees with SentencePiece on a vocabulary with byt
   }
 });
 
-Deno.test("Tokenizer.decode() gives back any text of a SentencePiece vocabulary", async () => {
+Deno.test("GgufTokenizer.decode() gives back any text of a SentencePiece vocabulary", async () => {
   assertRoundTrips(await build(sentencePieceMetadata));
   const bare = { kind: "bool", value: false } as const;
   const tokenizer = await build({
@@ -228,21 +259,21 @@ Deno.test("Tokenizer.decode() gives back any text of a SentencePiece vocabulary"
   assertRoundTrips(tokenizer);
 });
 
-Deno.test("Tokenizer.fromGguf() names an unknown kind of tokenizer", async () => {
+Deno.test("GgufTokenizer.from() names an unknown kind of tokenizer", async () => {
   assertEquals(
     await buildError({ "tokenizer.ggml.model": { kind: "string", value: "bert" } }),
     'its tokenizer is of kind "bert": supported are "gpt2" and "llama"',
   );
 });
 
-Deno.test("Tokenizer.fromGguf() names an unknown pre-tokenizer", async () => {
+Deno.test("GgufTokenizer.from() names an unknown pre-tokenizer", async () => {
   assertEquals(
     await buildError({ "tokenizer.ggml.pre": { kind: "string", value: "viking" } }),
     'its pre-tokenizer is "viking": supported are "default", "gpt-2", "smollm", "llama-bpe", "qwen2"',
   );
 });
 
-Deno.test("Tokenizer.fromGguf() names a missing part of the vocabulary", async () => {
+Deno.test("GgufTokenizer.from() names a missing part of the vocabulary", async () => {
   for (const part of ["model", "tokens", "merges"]) {
     assertStringIncludes(
       await buildError({ [`tokenizer.ggml.${part}`]: undefined }),
@@ -251,7 +282,7 @@ Deno.test("Tokenizer.fromGguf() names a missing part of the vocabulary", async (
   }
 });
 
-Deno.test("Tokenizer.fromGguf() names a merge of unknown tokens", async () => {
+Deno.test("GgufTokenizer.from() names a merge of unknown tokens", async () => {
   const merges = (value: string[]) => ({
     "tokenizer.ggml.merges": { kind: "string", value } as const,
   });
@@ -269,14 +300,14 @@ Deno.test("Tokenizer.fromGguf() names a merge of unknown tokens", async () => {
   );
 });
 
-Deno.test("Tokenizer.fromGguf() names lists whose lengths differ", async () => {
+Deno.test("GgufTokenizer.from() names lists whose lengths differ", async () => {
   assertEquals(
     await buildError({ "tokenizer.ggml.token_type": { kind: "int32", value: [1, 1] } }),
     'metadata key "tokenizer.ggml.token_type" has 2 entries for 264 tokens',
   );
 });
 
-Deno.test("Tokenizer.fromGguf() refuses a SentencePiece vocabulary without all bytes", async () => {
+Deno.test("GgufTokenizer.from() refuses a SentencePiece vocabulary without all bytes", async () => {
   const tokens = sentencePiece.tokens.map((token) => token === "<0x41>" ? "<0x4>" : token);
   assertStringIncludes(
     await buildError({
@@ -287,7 +318,7 @@ Deno.test("Tokenizer.fromGguf() refuses a SentencePiece vocabulary without all b
   );
 });
 
-Deno.test("Tokenizer.fromGguf() refuses an added token too long to search for", async () => {
+Deno.test("GgufTokenizer.from() refuses an added token too long to search for", async () => {
   assertEquals(
     await buildError({
       "tokenizer.ggml.tokens": { kind: "string", value: ["x".repeat(100_000)] },
@@ -298,7 +329,7 @@ Deno.test("Tokenizer.fromGguf() refuses an added token too long to search for", 
   );
 });
 
-Deno.test("Tokenizer.fromGguf() refuses an empty vocabulary", async () => {
+Deno.test("GgufTokenizer.from() refuses an empty vocabulary", async () => {
   assertEquals(
     await buildError({ "tokenizer.ggml.tokens": { kind: "string", value: [] } }),
     "its vocabulary has no tokens",
