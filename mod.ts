@@ -289,6 +289,40 @@ export {
   type WarmUpStableDecayOptions,
 } from "./src/nn/optim/schedule.ts";
 export { Sgd, type SgdOptions } from "./src/nn/optim/sgd.ts";
+export {
+  CheckpointError,
+  type CheckpointFile,
+  CheckpointFolder,
+  loadCheckpoint,
+  type Trained,
+  type TrainingState,
+} from "./src/nn/training/checkpoint.ts";
+export {
+  type DataSource,
+  randomWindows,
+  type Split,
+  tokenizeFile,
+  type TokenizeOptions,
+  tokenList,
+  type Tokens,
+  type WindowOptions,
+} from "./src/nn/training/data.ts";
+export { TrainingError } from "./src/nn/training/failure.ts";
+export { type LogRecord, readLog, TrainingLog } from "./src/nn/training/log.ts";
+export {
+  copyTask,
+  inductionTask,
+  type SyntheticTask,
+  type TaskOptions,
+} from "./src/nn/training/tasks.ts";
+export { type Trainable, type TrainableLossOptions } from "./src/nn/training/trainable.ts";
+export {
+  train,
+  type TrainingProgress,
+  type TrainingResult,
+  type TrainOptions,
+  type Watch,
+} from "./src/nn/training/trainer.ts";
 export * from "./src/outliers/analysis.ts";
 export { ACTIVATION_TAPS, ActivationOutlierProbe } from "./src/outliers/activation_outliers.ts";
 export { AttentionOutlierProbe } from "./src/outliers/attention_outliers.ts";

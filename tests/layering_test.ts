@@ -53,6 +53,8 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/host/driver/kernel_entry.h": "structs that kernel.h fills and module.cpp reads",
   "src/host/driver/onednn.h": "what blas_test.ts and the tests of softmax compute by",
   "src/host/driver/kernel_simt.h": "the part of kernel.h that simt_test.ts exercises",
+  "src/nn/training/failure.ts": "tested by trainer_test.ts",
+  "src/nn/training/trainable.ts": "holds types only",
   "src/nn/optim/optimizer.ts": "tested through the optimizers",
   "src/nn/optim/tensor_table.ts": "tested by optimizer_test.ts of the kernels, which it is for",
   "src/nn/attend.ts": "tested by models/families_test.ts",

@@ -42,7 +42,11 @@ export class GradientNorm implements Disposable {
   readonly #table: TensorTable;
   readonly #squares: Tensor<"float64", 1>;
 
-  /** @param options.maximum what gradients are clipped to; by default they are not */
+  /**
+   * Measures nothing yet.
+   *
+   * @param options.maximum what gradients are clipped to; by default they are not
+   */
   constructor(parameters: Parameters, { maximum = Infinity }: { maximum?: number } = {}) {
     const device = checkParameters(parameters);
     if (!(maximum > 0)) checkNumbers({ "maximum norm": NaN });
