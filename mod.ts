@@ -188,10 +188,15 @@ export {
   type Unary,
 } from "./src/tensor/unary.ts";
 export { type ChosenType, where } from "./src/tensor/where.ts";
-export { type Axes, type ReducedRank, type ReduceOptions } from "./src/tensor/axes.ts";
+export {
+  type Axes,
+  type OverAxes,
+  type ReducedRank,
+  type ReduceOptions,
+} from "./src/tensor/axes.ts";
 export { cumulativeSum, mean, prod, sum } from "./src/tensor/sums.ts";
 export { sumTo } from "./src/tensor/sum_to.ts";
-export { all, any, argmax, argmin, max, min } from "./src/tensor/extrema.ts";
+export { all, any, argmax, argmin, type IndexAlong, max, min } from "./src/tensor/extrema.ts";
 export {
   logSumExp,
   norm,
@@ -327,7 +332,12 @@ export * from "./src/outliers/analysis.ts";
 export { ACTIVATION_TAPS, ActivationOutlierProbe } from "./src/outliers/activation_outliers.ts";
 export { AttentionOutlierProbe } from "./src/outliers/attention_outliers.ts";
 export { detectOutliers, type DetectOutliersOptions } from "./src/outliers/detect.ts";
-export { DEFAULT_TEXT, PAPER_SENTENCE, type SourceText } from "./src/outliers/sequences.ts";
+export {
+  DEFAULT_TEXT,
+  PAPER_SENTENCE,
+  type SourceText,
+  type SourceTokens,
+} from "./src/outliers/sequences.ts";
 export { tokenClass } from "./src/outliers/token_class.ts";
 export { WeightOutlierProbe } from "./src/outliers/weight_outliers.ts";
 export { type Figure, renderFigures } from "./src/outliers/report/figures.ts";

@@ -6,6 +6,7 @@ import { Device } from "../src/cuda/device.ts";
 import { gemm, type GemmType } from "../src/cuda/gemm.ts";
 import { Kernel } from "../src/cuda/kernel.ts";
 import { TensorTable } from "../src/nn/optim/tensor_table.ts";
+import { BLOCK_TYPES, BLOCKS } from "../src/doctor/self_test/block_types.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { openCpp } from "./support/c_library.ts";
 import { formatSpread, markdownTable, spread } from "./support/spread.ts";
@@ -78,12 +79,10 @@ const overElements = (name: string, bytes: number): Case => ({
   run: () => device.kernel(name).overElements(count, y, x, count),
 });
 
-/** Values a block, bytes a block. */
-const BLOCKS = { F32: 128, F16: 64, BF16: 64, Q4_0: 18, Q4_1: 20, Q8_0: 34 };
-const dequantize = Object.entries(BLOCKS).map(([type, bytes]): Case => ({
+const dequantize = BLOCK_TYPES.map((type): Case => ({
   name: `dequantize_${type}_float32`,
   shape: `[${rows}, ${H}]`,
-  bytes: count * (4 + bytes / 32),
+  bytes: count * (4 + BLOCKS[type].bytes / BLOCKS[type].values),
   aim: ELEMENTWISE,
   run: () => device.kernel(`dequantize_${type}_float32`).overRows(rows, y, x, rows, H, 0),
 }));

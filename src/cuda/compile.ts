@@ -3,6 +3,7 @@
 import { addressOf, cString, fixedBuffer, OutParameter, textAt, textIn } from "../ffi/c_memory.ts";
 import type { Libraries, Nvrtc } from "../ffi/libraries.ts";
 import { CompileError, CudaError } from "./errors.ts";
+import dequantize from "./kernels/dequantize.cuh" with { type: "text" };
 import functions from "./kernels/functions.cuh" with { type: "text" };
 import math from "./kernels/math.cuh" with { type: "text" };
 import prelude from "./kernels/prelude.cuh" with { type: "text" };
@@ -11,6 +12,7 @@ import { cachePath, readCached, writeCached } from "./module_cache.ts";
 
 /** What sources can include. */
 const HEADERS: Record<string, string> = {
+  "dequantize.cuh": dequantize,
   "functions.cuh": functions,
   "math.cuh": math,
   "prelude.cuh": prelude,

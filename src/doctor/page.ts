@@ -1,13 +1,8 @@
 // What the doctor found, as one page of text.
 
+import { formatBytes } from "../cuda/errors.ts";
 import { type Examination, isHealthy, type Part } from "./examination.ts";
 import type { SelfTestResult } from "./self_test.ts";
-
-function formatBytes(bytes: number): string {
-  return bytes < 2 ** 30
-    ? `${(bytes / 2 ** 20).toFixed(0)} MiB`
-    : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-}
 
 function partLine({ name, path, version, problem }: Part): string {
   const found = [path, version].filter((text) => text !== null).join(", ");

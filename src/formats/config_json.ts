@@ -54,6 +54,11 @@ export class ConfigJson {
     return this.values[key] !== undefined && this.values[key] !== null;
   }
 
+  /** A key as errors name it, with where in the file it is. */
+  nameOf(key: string): string {
+    return `"${this.#within}${key}"`;
+  }
+
   /** A number; `otherwise` if the key is missing or null, unless that is left out. */
   number(key: string, otherwise?: number): number {
     const value = this.#get(key, otherwise, "a number");
@@ -111,11 +116,11 @@ export class ConfigJson {
   #get(key: string, otherwise: unknown, wanted: string): unknown {
     if (this.has(key)) return this.values[key];
     if (otherwise !== undefined) return otherwise;
-    throw this.error(`its "${this.#within}${key}" is missing: ${wanted} is needed`);
+    throw this.error(`its ${this.nameOf(key)} is missing: ${wanted} is needed`);
   }
 
   #wrong(key: string, value: unknown, wanted: string): ConfigError {
     const found = JSON.stringify(value).slice(0, 60);
-    return this.error(`its "${this.#within}${key}" is ${found}: ${wanted} is needed`);
+    return this.error(`its ${this.nameOf(key)} is ${found}: ${wanted} is needed`);
   }
 }

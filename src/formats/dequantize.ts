@@ -3,6 +3,7 @@
 import type { FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { BlockType } from "./gguf_header.ts";
+import type { Staging } from "./staging.ts";
 
 /**
  * The numbers that blocks stand for; in bfloat16, rounded to nearest even.
@@ -30,22 +31,43 @@ export function dequantize(
     .overRows(rows, into.pointer, blocks.pointer, rows, columns, headDimension);
 }
 
+/** Bytes that are read at a time where no page-locked memory is given. */
+const PIECE_BYTES = 2 ** 24;
+
 /**
- * Fills a contiguous tensor with the numbers of blocks.
+ * Fills a contiguous tensor with the numbers of blocks, some rows at a time.
  *
- * @param bytes all rows of blocks
- * @param columns numbers of a row
+ * @param rowBytes bytes of a row of blocks
+ * @param read fills memory with the bytes of rows, from a row on
+ * @param staging page-locked memory that the bytes pass through, if given
  */
 export function fillFromBlocks(
   into: Tensor<FloatType>,
   type: BlockType,
-  bytes: Uint8Array<ArrayBuffer>,
-  columns: number,
+  rowBytes: number,
+  read: (bytes: Uint8Array<ArrayBuffer>, row: number) => void,
+  staging?: Staging,
 ): void {
-  const { device, size } = into, rows = size / columns;
+  const { device, size } = into;
   if (size === 0) return;
-  using blocks = Tensor.empty<"uint8", 2>(device, "uint8", [rows, bytes.length / rows]);
-  device.upload(blocks.pointer, bytes);
+  const columns = into.shape.at(-1) ?? 1, rows = size / columns;
+  const fitting = Math.floor((staging?.pieceBytes ?? PIECE_BYTES) / rowBytes);
+  const staged = fitting >= 1 ? staging : undefined;
   using matrix = into.asStrided<2>([rows, columns], [columns, 1]);
-  dequantize(blocks, type, matrix);
+  // What is stored as it is used needs no kernel.
+  const plain = type === (into.dtype === "float32" ? "F32" : "BF16");
+  for (let row = 0, count; row < rows; row += count) {
+    count = Math.min(rows - row, Math.max(1, fitting));
+    const bytes = count * rowBytes, first = row;
+    using some = matrix.slice(row, row + count);
+    using blocks = plain ? null : Tensor.empty<"uint8", 2>(device, "uint8", [count, rowBytes]);
+    const pointer = blocks?.pointer ?? some.pointer;
+    if (staged) staged.upload(pointer, bytes, (memory) => read(memory, first));
+    else {
+      const memory = new Uint8Array(bytes);
+      read(memory, first);
+      device.upload(pointer, memory);
+    }
+    if (blocks) dequantize(blocks, type, some);
+  }
 }

@@ -119,19 +119,24 @@ export class GgufFile implements Checkpoint {
 
   /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */
   loadInto(into: Tensor<FloatType>, name: string, staging?: Staging): void {
-    const { type, shape, byteLength } = this.tensor(name);
-    const bytes = staging?.take(byteLength) ?? new Uint8Array(byteLength);
-    fillFromBlocks(into, type, this.read(this.tensor(name), bytes), shape.at(-1) ?? 1);
+    const tensor = this.tensor(name), rowBytes = this.#rowBytes(tensor);
+    const read = (bytes: Uint8Array<ArrayBuffer>, row: number) =>
+      this.read(tensor, bytes, row * rowBytes);
+    fillFromBlocks(into, tensor.type, rowBytes, read, staging);
   }
 
   /** Fills a tensor with some rows of a stored matrix: see `Checkpoint`. */
   loadRows(into: Tensor<FloatType, 2>, name: string, rows: readonly number[]): void {
-    const tensor = this.tensor(name), bytes = tensor.byteLength / tensor.shape[0]!;
-    const blocks = new Uint8Array(rows.length * bytes);
-    for (const [i, row] of rows.entries()) {
-      this.read(tensor, blocks.subarray(i * bytes, (i + 1) * bytes), row * bytes);
-    }
-    fillFromBlocks(into, tensor.type, blocks, tensor.shape.at(-1)!);
+    const tensor = this.tensor(name), rowBytes = this.#rowBytes(tensor);
+    fillFromBlocks(into, tensor.type, rowBytes, (bytes, first) => {
+      for (let at = 0, i = first; at < bytes.length; at += rowBytes, i++) {
+        this.read(tensor, bytes.subarray(at, at + rowBytes), rows[i]! * rowBytes);
+      }
+    });
+  }
+
+  #rowBytes({ byteLength, shape }: GgufTensor): number {
+    return byteLength / shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
   }
 
   /** The error of a problem with this file. */

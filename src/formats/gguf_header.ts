@@ -5,18 +5,35 @@
 import { FileError } from "./file_error.ts";
 import { readAt } from "./local_file.ts";
 
-/** How the numbers of a tensor are stored: plain, or in blocks of 32 that share a scale. */
-export type BlockType = "F32" | "F16" | "BF16" | "Q4_0" | "Q4_1" | "Q8_0";
-
-/** The elements and the bytes of one block of each supported type. */
-export const blockLayout: Readonly<Record<BlockType, { elements: number; bytes: number }>> = {
+/** The elements and the bytes of one block of each supported type; a block shares a scale. */
+const layouts = {
   F32: { elements: 1, bytes: 4 },
   F16: { elements: 1, bytes: 2 },
   BF16: { elements: 1, bytes: 2 },
   Q4_0: { elements: 32, bytes: 18 },
   Q4_1: { elements: 32, bytes: 20 },
+  Q5_0: { elements: 32, bytes: 22 },
+  Q5_1: { elements: 32, bytes: 24 },
   Q8_0: { elements: 32, bytes: 34 },
-};
+  Q2_K: { elements: 256, bytes: 84 },
+  Q3_K: { elements: 256, bytes: 110 },
+  Q4_K: { elements: 256, bytes: 144 },
+  Q5_K: { elements: 256, bytes: 176 },
+  Q6_K: { elements: 256, bytes: 210 },
+  Q8_K: { elements: 256, bytes: 292 },
+  IQ4_NL: { elements: 32, bytes: 18 },
+  IQ4_XS: { elements: 256, bytes: 136 },
+  TQ1_0: { elements: 256, bytes: 54 },
+  TQ2_0: { elements: 256, bytes: 66 },
+  MXFP4: { elements: 32, bytes: 17 },
+} as const;
+
+/** How the numbers of a tensor are stored: plain, or in blocks that share a scale. */
+export type BlockType = keyof typeof layouts;
+
+/** The elements and the bytes of one block of each supported type. */
+export const blockLayout: Readonly<Record<BlockType, { elements: number; bytes: number }>> =
+  layouts;
 
 /** A tensor of a GGUF file: what it is and where its bytes are. */
 export interface GgufTensor {
@@ -45,7 +62,8 @@ export class GgufError extends FileError {
 const tensorTypes =
   ("F32 F16 Q4_0 Q4_1 Q4_2 Q4_3 Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K " +
     "IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS I8 I16 I32 I64 F64 IQ1_M BF16 " +
-    "Q4_0_4_4 Q4_0_4_8 Q4_0_8_8 TQ1_0 TQ2_0 IQ4_NL_4_4 IQ4_NL_4_8 IQ4_NL_8_8 MXFP4").split(" ");
+    "Q4_0_4_4 Q4_0_4_8 Q4_0_8_8 TQ1_0 TQ2_0 IQ4_NL_4_4 IQ4_NL_4_8 IQ4_NL_8_8 MXFP4 NVFP4 Q1_0")
+    .split(" ");
 
 // The bytes of each kind of metadata value by GGUF's number for it; 0: of no fixed size.
 const valueBytes = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8];

@@ -4,7 +4,7 @@
 import { HubCache, HubError, isRelative } from "./hub_cache.ts";
 import { HubClient, type HubSettings, hubSettings } from "./hub_client.ts";
 import { downloadFile } from "./hub_download.ts";
-import { readIndex, SafetensorsError } from "./safetensors.ts";
+import { readIndex } from "./safetensors.ts";
 
 export { HubError };
 
@@ -68,8 +68,9 @@ export async function resolveModel(
     return await resolve(hubName, settings, options);
   } catch (error) {
     if (options.signal?.aborted) throw options.signal.reason;
-    if (error instanceof HubError || error instanceof SafetensorsError) throw error;
-    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof Error && ("code" in error || error instanceof Deno.errors.NotCapable))) {
+      throw error; // not the system's
+    }
     const advice = error instanceof Deno.errors.NotCapable
       ? "run with --allow-read and --allow-write"
       : "set HF_HUB_CACHE to a directory that can be written and has space";

@@ -146,6 +146,15 @@ export class HubClient {
     }
   }
 
+  /** What a file's answer brings, with failures explained. */
+  async *arrivals(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+    try {
+      yield* body;
+    } catch (error) {
+      throw this.explain(error);
+    }
+  }
+
   /** Whether another try may help. */
   isTransient(error: unknown): boolean {
     return error instanceof HubError && error.cause instanceof Transient;
@@ -189,7 +198,7 @@ export class HubClient {
 
   /** What a status other than success means. */
   #refused(status: number, said: string | undefined, what: string): HubError {
-    const hub = said ? ` (the Hub says: ${said})` : "";
+    const hub = said ? ` (the Hub says: ${JSON.stringify(said.slice(0, 300))})` : "";
     if (status === 401) {
       return this.#fail(
         (this.#settings.token

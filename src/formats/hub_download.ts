@@ -46,9 +46,8 @@ async function fill(target: Deno.FsFile, download: Download): Promise<void> {
   const { client, cache, file, patience, signal } = download;
   let resumed = (await target.stat()).size > 0;
   for (let attempt = 0;; attempt++) {
-    let { size } = await target.stat();
-    if (size > file.size) await target.truncate(size = 0);
-    download.onBytes(size);
+    const { size } = await target.stat();
+    download.onBytes(Math.min(size, file.size));
     try {
       if (size < file.size) await receive(target, size, download);
     } catch (error) {
@@ -75,6 +74,8 @@ async function fill(target: Deno.FsFile, download: Download): Promise<void> {
 /** Appends what is missing from byte `at` on, for as long as the connection lasts. */
 async function receive(target: Deno.FsFile, at: number, download: Download): Promise<void> {
   const { client, cache, commit, file: { path, size }, onBytes, patience, signal } = download;
+  const broken = (but: string) =>
+    client.explain(new Error(`${path} has ${size} bytes, and ${but}`));
   const stalled = new AbortController();
   const giveUp = () => stalled.abort(new DOMException("No data arrives", "TimeoutError"));
   let timer = setTimeout(giveUp, patience);
@@ -87,22 +88,20 @@ async function receive(target: Deno.FsFile, at: number, download: Download): Pro
     const end = length === null ? size : from + Number(length);
     if (end !== size || !body) {
       await body?.cancel();
-      throw new Error(`${path} has ${size} bytes, and up to byte ${end} is offered`);
+      throw broken(`up to byte ${end} is offered`);
     }
     if (from < at) await target.truncate(at = 0);
     await target.seek(at, Deno.SeekMode.Start);
-    for await (const bytes of body) {
+    for await (const bytes of client.arrivals(body)) {
       clearTimeout(timer);
       timer = setTimeout(giveUp, patience);
-      if (at + bytes.length > size) throw new Error(`${path} has ${size} bytes, and more arrive`);
+      if (at + bytes.length > size) throw broken("more arrive");
       await append(target, bytes).catch((cause) => {
         throw new HubError(cache.model, `${path} cannot be written: ${cause.message}`, { cause });
       });
       onBytes(at += bytes.length);
     }
-    if (at < size) throw new Error(`${path} has ${size} bytes, and ${at} arrived`);
-  } catch (error) {
-    throw client.explain(error);
+    if (at < size) throw broken(`${at} arrived`);
   } finally {
     clearTimeout(timer);
   }

@@ -106,22 +106,6 @@ const TO_FLOAT32: Partial<
   },
 };
 
-/** Fills a contiguous tensor with numbers from their bytes. */
-function fill(
-  into: Tensor<FloatType>,
-  type: SafetensorsType,
-  stored: Uint8Array<ArrayBuffer>,
-  columns: number,
-): void {
-  if (into.size === 0) return;
-  const convert = TO_FLOAT32[type];
-  const bytes = convert ? new Uint8Array(convert(stored.buffer).buffer) : stored;
-  const plain = convert ? "F32" : type as "F32" | "F16" | "BF16";
-  if (plain === (into.dtype === "float32" ? "F32" : "BF16")) {
-    into.device.upload(into.pointer, bytes);
-  } else fillFromBlocks(into, plain, bytes, columns);
-}
-
 /**
  * An open checkpoint: a `.safetensors` file, an index with the files that it names, or a folder that holds either.
  * Nothing of a tensor is in memory until it is asked for.
@@ -262,19 +246,43 @@ export class Safetensors implements Checkpoint {
 
   /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */
   loadInto(into: Tensor<FloatType>, name: string, staging?: Staging): void {
-    const { type, shape, byteLength } = this.tensor(name);
-    const bytes = TO_FLOAT32[type] ? undefined : staging?.take(byteLength);
-    fill(into, type, this.read(name, bytes), shape.at(-1) ?? 1);
+    this.#fill(into, name, (row) => row, staging);
   }
 
   /** Fills a tensor with some rows of a stored matrix: see `Checkpoint`. */
   loadRows(into: Tensor<FloatType, 2>, name: string, rows: readonly number[]): void {
-    const { type, shape, byteLength } = this.tensor(name), width = byteLength / shape[0]!;
-    const bytes = new Uint8Array(rows.length * width);
-    for (const [i, row] of rows.entries()) {
-      this.read(name, bytes.subarray(i * width, (i + 1) * width), row * width);
+    this.#fill(into, name, (i) => rows[i]!);
+  }
+
+  /** Fills a tensor with rows of a stored one, that for row i being `rowAt(i)`; neighbours are read at once. */
+  #fill(
+    into: Tensor<FloatType>,
+    name: string,
+    rowAt: (i: number) => number,
+    staging?: Staging,
+  ): void {
+    const { type, byteLength, shape } = this.tensor(name);
+    if (into.size === 0) return;
+    const count = shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
+    const stored = byteLength / count, convert = TO_FLOAT32[type];
+    const fill = (bytes: Uint8Array<ArrayBuffer>, first: number) => {
+      for (let i = 0, end; i * stored < bytes.length; i = end) {
+        end = i + 1;
+        while (end * stored < bytes.length && rowAt(first + end) === rowAt(first + i) + end - i) {
+          end++;
+        }
+        this.read(name, bytes.subarray(i * stored, end * stored), rowAt(first + i) * stored);
+      }
+    };
+    if (!convert) {
+      return fillFromBlocks(into, type as "F32" | "F16" | "BF16", stored, fill, staging);
     }
-    fill(into, type, bytes, shape.at(-1)!);
+    const columns = shape.at(-1) ?? 1;
+    fillFromBlocks(into, "F32", 4 * columns, (bytes, first) => {
+      const raw = new Uint8Array(bytes.length / (4 * columns) * stored);
+      fill(raw, first);
+      bytes.set(new Uint8Array(convert(raw.buffer).buffer));
+    }, staging);
   }
 
   /** The error of a problem with this checkpoint. */

@@ -1,49 +1,60 @@
-// Page-locked memory that data passes through on its way from a file to the device.
+// Page-locked memory that data passes through on its way from a file to the device, piece by piece.
 
 import type { Device } from "../cuda/device.ts";
+import type { Event } from "../cuda/event.ts";
 import { PinnedMemory } from "../cuda/pinned_memory.ts";
 
-/**
- * Two pieces of page-locked memory that are filled in turn: one with what is read now, while the device
- * still copies from the other.
- */
+/** Two pieces of page-locked memory: one is filled while the device still copies from the other. */
 export class Staging implements Disposable {
-  readonly #pieces: PinnedMemory[];
+  /** Bytes of a piece. */
+  readonly pieceBytes: number;
+  readonly #device: Device;
+  readonly #pieces: { memory: PinnedMemory; copied: Event | null }[];
   #current = 0;
-  #used = 0;
 
   /**
    * Allocates both pieces.
    *
-   * @param bytes how much fits between two calls of {@linkcode turn}
+   * @param pieceBytes how much goes at a time
    */
-  constructor(device: Device, bytes: number) {
+  constructor(device: Device, pieceBytes: number) {
+    this.#device = device;
+    this.pieceBytes = pieceBytes;
     using stack = new DisposableStack(); // frees the first if there is no memory for the second
-    this.#pieces = [0, 1].map(() => stack.use(new PinnedMemory(device, bytes)));
+    this.#pieces = [0, 1].map(() => ({
+      memory: stack.use(new PinnedMemory(device, pieceBytes)),
+      copied: null,
+    }));
     stack.move();
   }
 
-  /** Begins with the other piece. What was taken from it must have been uploaded by now. */
-  turn(): void {
-    this.#current = 1 - this.#current;
-    this.#used = 0;
-  }
-
-  /** The next `bytes` of the piece. */
-  take(bytes: number): Uint8Array<ArrayBuffer> {
-    const memory = this.#pieces[this.#current]!.bytes;
-    const begin = this.#used;
-    if (begin + bytes > memory.length) {
-      throw new RangeError(
-        `Cannot stage ${bytes} bytes: ${memory.length - begin} of ${memory.length} are left`,
-      );
+  /**
+   * Queues an upload on the current stream.
+   *
+   * @param pointer where to, on the device
+   * @param bytes how many, at most a piece
+   * @param read fills the memory it is given
+   */
+  upload(pointer: number, bytes: number, read: (into: Uint8Array<ArrayBuffer>) => void): void {
+    if (bytes > this.pieceBytes) {
+      throw new RangeError(`Cannot stage ${bytes} bytes at once: a piece has ${this.pieceBytes}`);
     }
-    this.#used += bytes;
-    return memory.subarray(begin, begin + bytes);
+    const piece = this.#pieces[this.#current = 1 - this.#current]!;
+    piece.copied?.reachedSync();
+    piece.copied?.[Symbol.dispose]();
+    piece.copied = null;
+    const memory = piece.memory.bytes.subarray(0, bytes);
+    read(memory);
+    this.#device.upload(pointer, memory);
+    piece.copied = this.#device.mark();
   }
 
   /** Frees both pieces, once the copies from them are done. */
   [Symbol.dispose](): void {
-    for (const piece of this.#pieces) piece[Symbol.dispose]();
+    for (const { memory, copied } of this.#pieces) {
+      copied?.reachedSync();
+      copied?.[Symbol.dispose]();
+      memory[Symbol.dispose]();
+    }
   }
 }

@@ -2,21 +2,25 @@
 // not grow with a model's depth.
 
 import type { Device } from "../cuda/device.ts";
+import { Stream } from "../cuda/stream.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { Staging } from "../formats/staging.ts";
 import { cast } from "../tensor/cast.ts";
 import { copyInto } from "../tensor/contiguous.ts";
 import type { FloatType } from "../tensor/dtype.ts";
-import { keep, scope } from "../tensor/scope.ts";
+import { keep, outsideScopes, scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { TransformerConfig } from "./config.ts";
-import type { Source, Sources, StoredPart } from "./family.ts";
+import type { Family, Source, Sources, StoredPart } from "./family.ts";
 import { WeightSet } from "./weight_set.ts";
 import { type ParameterSpec, parameterSpecs, partsOf } from "./parameters.ts";
 import { Probes } from "./probe.ts";
 import { ResidentWeights } from "./resident_weights.ts";
 import { emitWeight, wantsWeight } from "./weight_taps.ts";
-import type { Weights } from "./weights.ts";
+import { finish, type Weights } from "./weights.ts";
+
+/** Bytes that are read from a file at a time. */
+const PIECE_BYTES = 2 ** 23;
 
 /** A stored tensor, and the rows of a parameter that it fills. */
 interface Piece {
@@ -79,6 +83,7 @@ export class CheckpointWeights implements Weights {
   readonly #specs: ReturnType<typeof parameterSpecs>;
   readonly #pieces = new Map<string, Piece[]>();
   #staging: Staging | null = null;
+  #stream: Stream | null = null;
 
   /**
    * Checks that the checkpoint has every parameter with the shape that the configuration asks for, and no other.
@@ -87,13 +92,14 @@ export class CheckpointWeights implements Weights {
    * @param sources where it keeps the parameters
    * @param options.ignored names of tensors that are no parameters
    * @param options.prefix what comes before all names of the sources, if it does
+   * @param options.older the name that some files have for a tensor instead
    */
   constructor(
     device: Device,
     checkpoint: Checkpoint,
     config: TransformerConfig,
     sources: Sources,
-    { ignored, prefix = "" }: { ignored?: RegExp | undefined; prefix?: string | undefined } = {},
+    { ignored, prefix = "", older }: Pick<Family, "ignored" | "prefix" | "older"> = {},
   ) {
     this.#device = device;
     this.#checkpoint = checkpoint;
@@ -104,7 +110,13 @@ export class CheckpointWeights implements Weights {
     const begin = names.some((name) => name === prefix + embedding!.tensor) ? prefix : "";
     const add = (name: string, shape: readonly number[]) => {
       const pieces = locate(sources, name, shape, config);
-      this.#pieces.set(name, pieces.map((piece) => ({ ...piece, tensor: begin + piece.tensor })));
+      this.#pieces.set(
+        name,
+        pieces.map((piece) => {
+          const tensor = begin + piece.tensor, before = older?.(tensor) ?? tensor;
+          return { ...piece, tensor: checkpoint.tensors.has(before) ? before : tensor };
+        }),
+      );
     };
     for (const spec of this.#specs.outside) add(spec.name, spec.shape);
     for (let layer = 0; layer < config.layers; layer++) {
@@ -130,6 +142,7 @@ export class CheckpointWeights implements Weights {
   /** Closes the checkpoint. */
   [Symbol.dispose](): void {
     this.#staging?.[Symbol.dispose]();
+    this.#stream?.[Symbol.dispose]();
     this.#checkpoint[Symbol.dispose]();
   }
 
@@ -159,16 +172,28 @@ export class CheckpointWeights implements Weights {
     return rows;
   }
 
-  layer(layer: number, dtype: FloatType, probes: Probes): WeightSet {
-    this.#staging ??= new Staging(this.#device, this.#layerBytes());
-    this.#staging.turn(); // the layer before the last is waited for
+  get steps(): number {
+    return this.#specs.layer.length;
+  }
+
+  *loadLayer(layer: number, dtype: FloatType, probes: Probes): Generator<void, WeightSet> {
+    const device = this.#device;
+    // On a stream of its own, a layer is loaded while the one before computes.
+    const stream = this.#stream ??= new Stream(device);
     using stack = new DisposableStack(); // frees what is there if a read or a probe throws
     const tensors = new Map<string, Tensor<FloatType>>();
     for (const spec of this.#specs.layer) {
-      tensors.set(spec.name, stack.use(this.#loadOfLayer(layer, spec, dtype, probes)));
+      const tensor = device.withStream(
+        stream,
+        () => outsideScopes(() => this.#loadOfLayer(layer, spec, dtype, probes)),
+      );
+      tensors.set(spec.name, stack.use(tensor));
+      yield;
     }
+    device.currentStream.wait(stream);
     stack.move();
-    return new WeightSet(tensors, true);
+    // Memory is freed in the order of the stream it came from, which must not be before the last use.
+    return new WeightSet(tensors, true, () => stream.wait(device.currentStream));
   }
 
   /** All parameters in memory: matrices in the type, vectors in float32. */
@@ -182,23 +207,10 @@ export class CheckpointWeights implements Weights {
     };
     add("", this.outside(this.#specs.outside.map(({ name }) => name), dtype));
     for (let layer = 0; layer < this.#config.layers; layer++) {
-      add(`layers.${layer}.`, this.layer(layer, dtype, new Probes([])));
+      add(`layers.${layer}.`, finish(this.loadLayer(layer, dtype, new Probes([]))));
     }
     stack.move();
     return new ResidentWeights(this.#config, parameters);
-  }
-
-  /** Bytes of the largest layer's tensors. */
-  #layerBytes(): number {
-    const bytes = new Array<number>(this.#config.layers).fill(0);
-    for (const [name, pieces] of this.#pieces) {
-      const layer = /^layers\.(\d+)\./.exec(name)?.[1];
-      if (layer === undefined) continue;
-      for (const { tensor } of pieces) {
-        bytes[Number(layer)]! += this.#checkpoint.tensor(tensor).byteLength;
-      }
-    }
-    return Math.max(...bytes);
   }
 
   /** A parameter of a layer; what probes want of it they get in float32 before it is rounded. */
@@ -213,7 +225,7 @@ export class CheckpointWeights implements Weights {
     const type = isMatrix ? dtype : "float32";
     using stack = new DisposableStack();
     const tensor = stack.use(
-      this.#load(`layers.${layer}.${name}`, shape, wanted ? "float32" : type, this.#staging!),
+      this.#load(`layers.${layer}.${name}`, shape, wanted ? "float32" : type),
     );
     if (wanted) emitWeight(this.#config, name, tensor, layer, probes);
     if (tensor.dtype !== type) return cast(tensor as Tensor<"float32">, "bfloat16");
@@ -221,13 +233,9 @@ export class CheckpointWeights implements Weights {
     return tensor;
   }
 
-  #load(
-    name: string,
-    shape: readonly number[],
-    dtype: FloatType,
-    staging?: Staging,
-  ): Tensor<FloatType> {
+  #load(name: string, shape: readonly number[], dtype: FloatType): Tensor<FloatType> {
     const device = this.#device;
+    const staging = this.#staging ??= new Staging(device, PIECE_BYTES);
     using stack = new DisposableStack(); // what is stored otherwise than it is used
     using onError = new DisposableStack();
     const whole = onError.use(Tensor.empty<FloatType, number>(device, dtype, shape));

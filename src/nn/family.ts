@@ -33,6 +33,8 @@ export interface Family {
   readonly prefix?: string;
   /** Tensors of a checkpoint that are no parameters, such as masks. */
   readonly ignored?: RegExp;
+  /** The name that some files have for a tensor instead. */
+  readonly older?: (name: string) => string;
   /** Reads a configuration. */
   config(json: ConfigJson): TransformerConfig;
   /** Where the parameters of such a model are. */

@@ -5,11 +5,9 @@ import type { FloatType } from "../tensor/dtype.ts";
 import { keep } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
-type Rows = Tensor<FloatType, 3>;
-
 /** Keys and values of every layer, [kv, tokens, d] each. */
 export class KeyValueCache implements Disposable {
-  readonly #layers: { key: Rows; value: Rows }[] = [];
+  readonly #layers: { key: Tensor<FloatType, 3>; value: Tensor<FloatType, 3> }[] = [];
   readonly #capacity: number;
   #tokens = 0;
 
@@ -37,7 +35,11 @@ export class KeyValueCache implements Disposable {
    *
    * @returns those of all tokens, as views
    */
-  append(layer: number, key: Rows, value: Rows): { key: Rows; value: Rows } {
+  append(
+    layer: number,
+    key: Tensor<FloatType, 3>,
+    value: Tensor<FloatType, 3>,
+  ): { key: Tensor<FloatType, 3>; value: Tensor<FloatType, 3> } {
     const [heads, count, d] = key.shape, begin = this.#tokens, end = begin + count;
     const empty = () =>
       keep(Tensor.empty<FloatType, 3>(key.device, key.dtype, [heads, this.#capacity, d]));

@@ -34,7 +34,7 @@ export interface TapContext {
 
 /** Takes tensors from a running model. */
 export interface Probe {
-  /** Names of taps; `*` stands for any layer, as in `layers.*.output`. */
+  /** Names of taps; `*` stands for any layer or expert, as in `layers.*.output`. */
   readonly taps: readonly string[];
   /**
    * Called when a tap's tensor exists. The model frees or overwrites it afterwards: queue what shall be
@@ -57,9 +57,11 @@ export class Probes {
   }
 
   #listeners(tap: string, layer: number): Probe[] {
-    const any = this.#byTap.get(layer < 0 ? tap : `layers.*.${tap}`) ?? [];
-    const one = layer < 0 ? [] : this.#byTap.get(`layers.${layer}.${tap}`) ?? [];
-    return [...any, ...one];
+    const names = new Set([tap, tap.replace(/\.experts\.\d+\./, ".experts.*.")]);
+    const places = layer < 0 ? [""] : ["layers.*.", `layers.${layer}.`];
+    return places.flatMap((place) =>
+      [...names].flatMap((name) => this.#byTap.get(place + name) ?? [])
+    );
   }
 
   /** Whether some probe takes this tap (`tap` without the `layers.N.` of a layer's). */

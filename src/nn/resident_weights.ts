@@ -6,7 +6,7 @@ import type { FloatType } from "../tensor/dtype.ts";
 import { full } from "../tensor/create.ts";
 import { embedding } from "../tensor/gather.ts";
 import type { Weight } from "../tensor/linear.ts";
-import { type Generator, normal } from "../tensor/random.ts";
+import { type Generator as RandomGenerator, normal } from "../tensor/random.ts";
 import { keep } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { TransformerConfig } from "./config.ts";
@@ -21,7 +21,7 @@ export function initialize(
   device: Device,
   shape: readonly number[],
   how: Initialization,
-  generator: Generator,
+  generator: RandomGenerator,
 ): Tensor<"float32"> {
   return keep(
     "constant" in how
@@ -57,7 +57,7 @@ export class ResidentWeights implements Weights {
     device: Device,
     config: TransformerConfig,
     specs: readonly ParameterSpec[],
-    generator: Generator,
+    generator: RandomGenerator,
   ): ResidentWeights {
     using stack = new DisposableStack();
     const parameters = new Map<string, Tensor<"float32">>();
@@ -80,7 +80,10 @@ export class ResidentWeights implements Weights {
       : cast(rows as Tensor<"bfloat16", 2>, "float32");
   }
 
-  layer(layer: number, _dtype: FloatType, probes: Probes): WeightSet {
+  readonly steps = 1;
+
+  // deno-lint-ignore require-yield
+  *loadLayer(layer: number, _dtype: FloatType, probes: Probes): Generator<void, WeightSet> {
     const tensors = this.#layers[layer]!;
     for (const [name, tensor] of tensors) emitWeight(this.#config, name, tensor, layer, probes);
     return new WeightSet(tensors, false);

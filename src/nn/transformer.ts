@@ -23,7 +23,7 @@ import { ResidentWeights } from "./resident_weights.ts";
 import { RotaryTable } from "./rotary.ts";
 import { Run } from "./run.ts";
 import type { WeightSet } from "./weight_set.ts";
-import type { Weights } from "./weights.ts";
+import { finish, Loading, type Weights } from "./weights.ts";
 
 /** Options of {@linkcode Transformer.forward}. */
 export interface ForwardOptions {
@@ -112,6 +112,11 @@ export class Transformer implements Disposable {
     this.#weights = weights;
     this.#tokenizer = tokenizer ?? null;
     this.#slopes = this.#alibiSlopes();
+  }
+
+  /** Whether it came with a tokenizer. */
+  get hasTokenizer(): boolean {
+    return this.#tokenizer !== null;
   }
 
   /** Text to token ids and back; throws if the model came without a tokenizer. */
@@ -226,10 +231,14 @@ export class Transformer implements Disposable {
       // One step is queued ahead of the one that is waited for, so that the device never idles while
       // the queue, and the memory of what is queued, stay short.
       let previous = device.mark();
+      // Meanwhile the next layer's weights are read, a share of them for each sequence.
+      const share = Math.ceil(this.#weights.steps / Math.max(1, sequences.length));
+      using loading = new Loading(this.#weights, dtype, probes);
       for (let layer = 0; layer < config.layers; layer++) {
-        using weights = noGrad(() => this.#weights.layer(layer, dtype, probes));
+        using weights = loading.take(layer, layer + 1 < config.layers);
         for (const [sequence, h] of hidden.entries()) {
           const next = noGrad(() => runBlock(runs(layer, sequence), h, weights, config));
+          loading.advance(share);
           if (next !== h) h.dispose();
           hidden[sequence] = next;
           const current = device.mark();
@@ -350,7 +359,7 @@ export class Transformer implements Disposable {
         const ids = Tensor.from<"int32", 1>(device, "int32", [count], tokens);
         let h = this.#begin(outside, this.#weights.embed(ids, tokens), weights);
         for (let layer = 0; layer < config.layers; layer++) {
-          using ofLayer = this.#weights.layer(layer, dtype, NOTHING.probes);
+          using ofLayer = finish(this.#weights.loadLayer(layer, dtype, NOTHING.probes));
           h = runBlock(new Run({ ...shared, layer }), h, ofLayer, config);
         }
         cache.advance(count);
@@ -417,7 +426,7 @@ export class Transformer implements Disposable {
       outside.emit("embed", h);
       for (let layer = 0; layer < config.layers; layer++) {
         const run = new Run({ ...shared, layer, recorded: true });
-        h = runBlock(run, h, this.#weights.layer(layer, dtype, all), config);
+        h = runBlock(run, h, finish(this.#weights.loadLayer(layer, dtype, all)), config);
       }
       const logits = this.#logits(outside, h, weights);
       return crossEntropy(logits, targets.reshape([batch * tokens]), { ignoreIndex: -1 });

@@ -8,15 +8,22 @@ import type { Tensor } from "../tensor/tensor.ts";
 export class WeightSet implements Disposable {
   readonly #tensors: ReadonlyMap<string, Tensor<FloatType>>;
   readonly #owned: boolean;
+  readonly #beforeFreeing: (() => void) | undefined;
 
   /**
    * Makes a set.
    *
    * @param owned whether they are freed with the set
+   * @param beforeFreeing called once before
    */
-  constructor(tensors: ReadonlyMap<string, Tensor<FloatType>>, owned: boolean) {
+  constructor(
+    tensors: ReadonlyMap<string, Tensor<FloatType>>,
+    owned: boolean,
+    beforeFreeing?: () => void,
+  ) {
     this.#tensors = tensors;
     this.#owned = owned;
+    this.#beforeFreeing = beforeFreeing;
   }
 
   /** The tensors with their names. */
@@ -50,6 +57,7 @@ export class WeightSet implements Disposable {
   /** Frees those that are not resident. */
   [Symbol.dispose](): void {
     if (!this.#owned) return;
+    this.#beforeFreeing?.();
     for (const tensor of this.#tensors.values()) tensor.dispose();
   }
 }

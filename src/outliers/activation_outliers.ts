@@ -24,8 +24,10 @@ export const ACTIVATION_TAPS = {
   downInput: "layers.*.mlp.down.input",
 } as const;
 
-function activationValue({ value, row, column }: Entry): ActivationValue {
-  return { value, token: row, feature: column };
+/** The expert that a tap is of, if it is of one. */
+export function expertOf(name: string): { expert?: number } {
+  const found = /\.experts\.(\d+)\./.exec(name);
+  return found ? { expert: Number(found[1]) } : {};
 }
 
 /**
@@ -46,32 +48,48 @@ export class ActivationOutlierProbe implements Probe {
    * @param tau τ
    */
   constructor(tap: string, tau: number) {
-    this.taps = [tap];
+    this.taps = [...new Set([tap, tap.replace(".mlp.", ".mlp.experts.*.")])];
     this.#tau = tau;
   }
 
   /** Queues the statistics of one tensor, [T, C]. */
-  receive(x: Tensor<"float32">, { name, layer, sequence }: TapContext): void {
+  receive(x: Tensor<"float32">, { name, layer, sequence, positions }: TapContext): void {
     const matrix = x as Tensor<"float32", 2>;
+    const tokenOf = (row: number) => positions?.[row] ?? row;
+    const early = positions?.filter((position) => position < FIRST_TOKENS).length ?? FIRST_TOKENS;
     const all = magnitudes(matrix, this.#tau);
-    using first = matrix.slice(0, Math.min(FIRST_TOKENS, matrix.shape[0]));
-    const tokens = rowMagnitudes(first);
+    using first = matrix.slice(0, Math.min(early, matrix.shape[0]));
+    const tokens = early > 0 ? rowMagnitudes(first) : null;
     const features = columnMagnitudes(matrix);
+    const value = ({ value, row, column }: Entry): ActivationValue => ({
+      value,
+      token: tokenOf(row),
+      feature: column,
+    });
     this.#reading.after(x.device, () => {
       const found = all.read();
       checkFinite(found, `${name} of sequence ${sequence}`);
       const { mean, median, over, largest } = found;
       const { maxima, rows } = features.read();
+      const ofTokens = [...tokens?.read().maxima ?? []];
+      const tokenMaxima = new Array<number>(ofTokens.length ? tokenOf(ofTokens.length - 1) + 1 : 0)
+        .fill(0);
+      for (const [row, maximum] of ofTokens.entries()) tokenMaxima[tokenOf(row)] = maximum;
       const statistics: ActivationStatistics = {
         sequence,
+        ...expertOf(name),
         mean,
         median,
-        top: largest.slice(0, TOP).map(activationValue),
+        top: largest.slice(0, TOP).map(value),
         outlierCount: over,
-        outliers: largest.slice(0, over).map(activationValue),
-        tokenMaxima: [...tokens.read().maxima],
+        outliers: largest.slice(0, over).map(value),
+        tokenMaxima,
         topFeatures: largestIndices(maxima, TOP)
-          .map((feature) => ({ feature, value: maxima[feature]!, token: rows[feature]! })),
+          .map((feature) => ({
+            feature,
+            value: maxima[feature]!,
+            token: tokenOf(rows[feature]!),
+          })),
       };
       this.#layers.set(layer, [...this.#layers.get(layer) ?? [], statistics]);
     });
@@ -82,7 +100,9 @@ export class ActivationOutlierProbe implements Probe {
     await this.#reading.finish();
     const layers = [...this.#layers].sort(([a], [b]) => a - b).map(([layer, sequences]) => ({
       layer: layer + 1,
-      sequences: sequences.sort((a, b) => a.sequence - b.sequence),
+      sequences: sequences.sort((a, b) =>
+        a.sequence - b.sequence || (a.expert ?? 0) - (b.expert ?? 0)
+      ),
     }));
     return { layers };
   }

@@ -128,6 +128,8 @@ export interface FeatureMaximum {
 export interface ActivationStatistics {
   /** Index into `Analysis.sequences`. */
   sequence: number;
+  /** Of a mixture of experts: which one, whose statistics are over the tokens that it got. */
+  expert?: number;
   /** mean|x| over all T · C entries. */
   mean: number;
   /** Lower median of |x| over all T · C entries. */
@@ -179,6 +181,8 @@ export interface WeightAnalysis {
   layer: number;
   /** Which projection. */
   projection: Projection;
+  /** Of a mixture of experts: which one's. */
+  expert?: number;
   /** [out, in]. */
   shape: [number, number];
   /** mean|w| over the whole matrix. */

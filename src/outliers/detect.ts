@@ -2,6 +2,7 @@
 // places, in hidden states, down-projection inputs, weights and attention.
 
 import type { Transformer } from "../nn/transformer.ts";
+import { elements } from "../tensor/strides.ts";
 import { ACTIVATION_TAPS, ActivationOutlierProbe } from "./activation_outliers.ts";
 import {
   type Analysis,
@@ -11,7 +12,13 @@ import {
   type Reachability,
 } from "./analysis.ts";
 import { AttentionOutlierProbe } from "./attention_outliers.ts";
-import { cutSequences, DEFAULT_TEXT, PAPER_SENTENCE, type SourceText } from "./sequences.ts";
+import {
+  cutSequences,
+  DEFAULT_TEXT,
+  PAPER_SENTENCE,
+  type SourceText,
+  type SourceTokens,
+} from "./sequences.ts";
 import { summarize } from "./summary.ts";
 import { WeightOutlierProbe } from "./weight_outliers.ts";
 
@@ -33,10 +40,10 @@ export const ANALYSIS_KERNELS: readonly string[] = [
 /** Options of {@linkcode detectOutliers}. */
 export interface DetectOutliersOptions {
   /**
-   * What to analyze; a plain string is named "text".
+   * What to analyze; a plain string is named "text"; tokens may be given instead.
    * @default {the text that comes with the library, and the paper's sentence}
    */
-  texts?: readonly (string | SourceText)[];
+  texts?: readonly (string | SourceText | SourceTokens)[];
   /** Tokens of a sequence. @default {2048, or the model's context length if that is smaller} */
   length?: number;
   /** Sequences to cut from each text, which must be long enough for them. @default {1} */
@@ -57,7 +64,7 @@ function describeModel({ config, checkpoint, name }: Transformer): AnalyzedModel
   const storage: Record<string, number> = {};
   let parameters = 0;
   for (const { type, shape } of checkpoint?.tensors.values() ?? []) {
-    const count = shape.reduce((product, extent) => product * extent, 1);
+    const count = elements(shape);
     storage[type] = (storage[type] ?? 0) + count;
     parameters += count;
   }
@@ -94,7 +101,7 @@ function reachability(
     "weights.key": hiddenSize,
     "weights.value": hiddenSize,
     "weights.output": heads * headDimension,
-    "weights.gate": hiddenSize,
+    ...config.mlp.kind === "gated" && { "weights.gate": hiddenSize },
     "weights.up": hiddenSize,
     "weights.down": intermediateSize,
   };
@@ -148,7 +155,12 @@ export async function detectOutliers(
   }
   const sources = texts.map((text) => typeof text === "string" ? { source: "text", text } : text);
   const sequences = sources.flatMap((source) =>
-    cutSequences(model.tokenizer, source, length, source === PAPER_SENTENCE ? 1 : count)
+    cutSequences(
+      model.hasTokenizer ? model.tokenizer : null,
+      source,
+      length,
+      source === PAPER_SENTENCE ? 1 : count,
+    )
   );
   if (sequences.length === 0) throw new RangeError("Cannot analyze: there is no text");
 

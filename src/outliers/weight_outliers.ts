@@ -10,6 +10,7 @@ import {
   magnitudes,
   rowMagnitudes,
 } from "./magnitudes.ts";
+import { expertOf } from "./activation_outliers.ts";
 import { largestIndices, lowerMedian } from "./ranking.ts";
 import { Reading } from "./reading.ts";
 
@@ -40,7 +41,10 @@ function topRatios(ratios: Float32Array): WeightRatio[] {
  */
 export class WeightOutlierProbe implements Probe {
   /** The weights it takes. */
-  readonly taps: readonly string[] = Object.keys(PROJECTIONS).map((name) => `layers.*.${name}`);
+  readonly taps: readonly string[] = Object.keys(PROJECTIONS).flatMap((name) => {
+    const ofExperts = name.replace(/^mlp\./, "mlp.experts.*.");
+    return [...new Set([name, ofExperts])].map((each) => `layers.*.${each}`);
+  });
   readonly #tau: number;
   readonly #reading = new Reading();
   readonly #results: WeightAnalysis[] = [];
@@ -76,7 +80,8 @@ export class WeightOutlierProbe implements Probe {
       });
       this.#results.push({
         layer: layer + 1,
-        projection: PROJECTIONS[name.replace(/^layers\.\d+\./, "")]!,
+        projection: PROJECTIONS[name.replace(/^layers\.\d+\./, "").replace(/experts\.\d+\./, "")]!,
+        ...expertOf(name),
         shape: [matrix.shape[0], matrix.shape[1]],
         mean: rowStatistics.means.reduce((sum, mean) => sum + mean, 0) / matrix.shape[0],
         top: largest.slice(0, TOP).map(weightValue),
@@ -93,7 +98,8 @@ export class WeightOutlierProbe implements Probe {
   async result(): Promise<WeightAnalysis[]> {
     await this.#reading.finish();
     return this.#results.sort((a, b) =>
-      a.layer - b.layer || ORDER.indexOf(a.projection) - ORDER.indexOf(b.projection)
+      a.layer - b.layer || (a.expert ?? 0) - (b.expert ?? 0) ||
+      ORDER.indexOf(a.projection) - ORDER.indexOf(b.projection)
     );
   }
 }

@@ -6,6 +6,7 @@ import type { FloatType } from "./dtype.ts";
 import { checkFloat } from "./elementwise.ts";
 import { reduceAxes } from "./reduce.ts";
 import { cast } from "./cast.ts";
+import { elements } from "./strides.ts";
 import { checkShape, Tensor } from "./tensor.ts";
 import { type Unary, unaryOp } from "./unary.ts";
 
@@ -40,7 +41,7 @@ export type Activation = "relu" | "silu" | "gelu" | "gelu_tanh" | "softplus";
 /** Rows and columns of a tensor whose last axis is a row. */
 function rowsOf(shape: readonly number[]): [number, number] {
   const columns = shape.at(-1) ?? 1;
-  return [shape.slice(0, -1).reduce((product, extent) => product * extent, 1), columns];
+  return [elements(shape.slice(0, -1)), columns];
 }
 
 const biasOp = defineOp("biasActivation", (x: Tensor, bias: Tensor, activation: Activation) => {

@@ -4,15 +4,13 @@ import { defineOp } from "./autograd/define_op.ts";
 import { refuseRecorded } from "./autograd/recording.ts";
 import { contiguous } from "./contiguous.ts";
 import type { DType, FloatType } from "./dtype.ts";
-import { map, type Operand, zip, zip3 } from "./elementwise.ts";
+import { isTensor, map, type Operand, zip, zip3 } from "./elementwise.ts";
 import type { MaxRank } from "./rank.ts";
 import { sumTo } from "./sum_to.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** The element types that arithmetic is done in; of int32, results wrap around. */
 export type NumberType = FloatType | "int32";
-
-const isTensor = (operand: Operand): operand is Tensor => typeof operand !== "number";
 
 /** An operation of two operands, one of which may be a number. */
 interface BinaryGradients {

@@ -62,6 +62,32 @@ export function reductionOf(
   };
 }
 
+/** Throws if a reduction has no element to choose. */
+export function refuseNone(operation: string, { from, count }: Reduction): void {
+  if (count > 0) return;
+  throw new RangeError(
+    `Cannot compute ${operation} of [${from}]: there are no elements to choose from`,
+  );
+}
+
+/** A reduction over axes, by default all: of tensors of the types T, with options O. */
+export type OverAxes<T extends DType, O extends ReduceOptions = ReduceOptions> = <
+  D extends T,
+  R extends number,
+  const A extends Axes | undefined = undefined,
+  K extends boolean = false,
+>(x: Tensor<D, R>, axes?: A, options?: O & ReduceOptions<K>) => Tensor<D, ReducedRank<R, A, K>>;
+
+/** The reduction that `compute` does once the axes are resolved. */
+export function overAxes<T extends DType, O extends ReduceOptions = ReduceOptions>(
+  name: string,
+  compute: (x: Tensor<T>, reduction: Reduction, options: O) => Tensor<DType>,
+): OverAxes<NoInfer<T>, NoInfer<O>> {
+  const reduce = (x: Tensor<T>, axes?: Axes, options = {} as O) =>
+    compute(x, reductionOf(name, x, axes, options), options);
+  return reduce as OverAxes<T, O>;
+}
+
 /** A tensor as lines along the axes that are reduced. */
 export interface Lines<D extends DType> {
   /** The elements as [outer, reduced, inner], contiguous. */

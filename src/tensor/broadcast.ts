@@ -6,6 +6,18 @@ import type { Tensor } from "./tensor.ts";
 const OUTER = 5;
 const LARGEST_EXTENT = 2 ** 31 - 1;
 
+const extentAt = (shape: readonly number[], axis: number, rank: number) =>
+  shape[axis + shape.length - rank] ?? 1;
+
+/** The extents that two shapes have together, counted from the last; -1 where they do not fit. */
+export function broadcastPair(a: readonly number[], b: readonly number[]): number[] {
+  const rank = Math.max(a.length, b.length);
+  return Array.from({ length: rank }, (_, axis) => {
+    const x = extentAt(a, axis, rank), y = extentAt(b, axis, rank);
+    return x === y || y === 1 ? x : x === 1 ? y : -1;
+  });
+}
+
 /**
  * The shape that tensors of these shapes have together: of each axis, counted from the last, the extents are
  * equal or 1.
@@ -17,19 +29,15 @@ export function broadcastShapes(
   operation: string,
   ...shapes: readonly (readonly number[])[]
 ): readonly number[] {
-  return shapes.reduce((together, shape) => {
-    const rank = Math.max(together.length, shape.length);
-    return Array.from({ length: rank }, (_, axis) => {
-      const a = together[axis + together.length - rank] ?? 1;
-      const b = shape[axis + shape.length - rank] ?? 1;
-      if (a !== b && a !== 1 && b !== 1) {
-        throw new RangeError(
-          `Cannot ${operation} [${together.join(", ")}] and [${shape.join(", ")}]: ` +
-            `axis ${axis} has extents ${a} and ${b}; they must be equal, or one of them 1`,
-        );
-      }
-      return a === 1 ? b : a;
-    });
+  return shapes.reduce((a, b) => {
+    const together = broadcastPair(a, b), axis = together.indexOf(-1), rank = together.length;
+    if (axis < 0) return together;
+    throw new RangeError(
+      `Cannot ${operation} [${a}] and [${b}]: axis ${axis} has extents ` +
+        `${extentAt(a, axis, rank)} and ${
+          extentAt(b, axis, rank)
+        }; they must be equal, or one of them 1`,
+    );
   });
 }
 
@@ -63,7 +71,7 @@ export function walkOf(
   const row = axes.pop() ?? { extent: 1, strides: operands.map(() => 0) };
   if (axes.length > OUTER || axes.some(({ extent }) => extent > LARGEST_EXTENT)) {
     throw new RangeError(
-      `Cannot ${operation} into [${shape.join(", ")}]: the operands' axes cannot be merged to ` +
+      `Cannot ${operation} into [${shape}]: the operands' axes cannot be merged to ` +
         `${OUTER + 1} of fewer than 2³¹ entries; make them contiguous`,
     );
   }

@@ -9,7 +9,8 @@ import { Tensor } from "./tensor.ts";
 /** A tensor, or the same number everywhere. */
 export type Operand = Tensor | number;
 
-const isTensor = (operand: Operand): operand is Tensor => typeof operand !== "number";
+/** Whether an operand is a tensor. */
+export const isTensor = (operand: Operand): operand is Tensor => typeof operand !== "number";
 
 /** Queues y = f(x) by `kernel_dtype`; of x's dtype. */
 export function map<D extends DType>(kernel: string, x: Tensor<D>): Tensor<D> {

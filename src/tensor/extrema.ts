@@ -2,32 +2,27 @@
 
 import { defineOp } from "./autograd/define_op.ts";
 import {
-  type Axes,
   linesOf,
+  type OverAxes,
+  overAxes,
   type ReducedRank,
   type ReduceOptions,
   type Reduction,
   reductionOf,
+  refuseNone,
 } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
-import { fromFloat32, toFloat32 } from "./precision.ts";
+import { inType, toFloat32 } from "./precision.ts";
 import { partsOf, reduceAxes, reduceMiddle, shaped, spread } from "./reduce.ts";
 import { Tensor } from "./tensor.ts";
 
 type Extremum = "max" | "min";
 
-function refuseNone(operation: string, { from, shape, count }: Reduction): void {
-  if (count > 0 || shape.includes(0)) return;
-  throw new RangeError(
-    `Cannot compute ${operation} of [${from}]: there are no elements to choose from`,
-  );
-}
-
 function extremum(x: Tensor<FloatType>, name: Extremum, reduction: Reduction) {
   const values = reduceAxes(name, contiguous(x), reduction.isReduced);
   return {
-    result: shaped(fromFloat32(values, x.dtype), reduction.shape),
+    result: shaped(inType(values, x.dtype), reduction.shape),
     inputs: [x],
     saved: [x, values] as const,
     backward: (g: Tensor<FloatType>, [x, b]: readonly [Tensor<FloatType>, Tensor<"float32">]) => {
@@ -38,7 +33,13 @@ function extremum(x: Tensor<FloatType>, name: Extremum, reduction: Reduction) {
   };
 }
 
-const maxOp = defineOp("max", extremum), minOp = defineOp("min", extremum);
+function extremumOver(name: Extremum): OverAxes<FloatType> {
+  const op = defineOp(name, extremum);
+  return overAxes(name, (x: Tensor<FloatType>, axes) => {
+    refuseNone(name, axes);
+    return op(x, name, axes);
+  });
+}
 
 /**
  * The largest element over axes; NaN if there is one. The gradient is shared by the elements that are equal to it.
@@ -46,28 +47,21 @@ const maxOp = defineOp("max", extremum), minOp = defineOp("min", extremum);
  * @param axes by default all
  * @throws {RangeError} if there is no element
  */
-export function max<
-  D extends FloatType,
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(x: Tensor<D, R>, axes?: A, options: ReduceOptions<K> = {}): Tensor<D, ReducedRank<R, A, K>> {
-  const reduction = reductionOf("max", x, axes, options);
-  refuseNone("max", reduction);
-  return maxOp(x, "max", reduction) as Tensor as Tensor<D, ReducedRank<R, A, K>>;
-}
+export const max: OverAxes<FloatType> = extremumOver("max");
 
 /** The smallest element over axes, as {@linkcode max} is the largest. */
-export function min<
-  D extends FloatType,
+export const min: OverAxes<FloatType> = extremumOver("min");
+
+/** Where an element is along an axis, or in row-major order. */
+export type IndexAlong = <
   R extends number,
-  const A extends Axes | undefined = undefined,
+  A extends number | undefined = undefined,
   K extends boolean = false,
->(x: Tensor<D, R>, axes?: A, options: ReduceOptions<K> = {}): Tensor<D, ReducedRank<R, A, K>> {
-  const reduction = reductionOf("min", x, axes, options);
-  refuseNone("min", reduction);
-  return minOp(x, "min", reduction) as Tensor as Tensor<D, ReducedRank<R, A, K>>;
-}
+>(
+  x: Tensor<FloatType, R>,
+  axis?: A,
+  options?: ReduceOptions<K>,
+) => Tensor<"int32", ReducedRank<R, A, K>>;
 
 const whereOp = defineOp("argmax", (x: Tensor<FloatType>, name: Extremum, reduction: Reduction) => {
   const { dense, extents } = linesOf(x, reduction), { outer, reduced, inner } = extents;
@@ -88,6 +82,15 @@ const whereOp = defineOp("argmax", (x: Tensor<FloatType>, name: Extremum, reduct
   return { result: shaped(index, reduction.shape), inputs: [], backward: () => [] };
 });
 
+function indexOf(name: "argmax" | "argmin", of: Extremum): IndexAlong {
+  const index = (x: Tensor<FloatType>, axis?: number, options: ReduceOptions = {}) => {
+    const reduction = reductionOf(name, x, axis, options);
+    refuseNone(name, reduction);
+    return whereOp(x, of, reduction);
+  };
+  return index as IndexAlong;
+}
+
 /**
  * Where the largest element is along an axis: the first of equal ones, and the first NaN if there is one.
  *
@@ -95,69 +98,22 @@ const whereOp = defineOp("argmax", (x: Tensor<FloatType>, name: Extremum, reduct
  * @returns indices
  * @throws {RangeError} if there is no element
  */
-export function argmax<
-  R extends number,
-  A extends number | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<FloatType, R>,
-  axis?: A,
-  options: ReduceOptions<K> = {},
-): Tensor<"int32", ReducedRank<R, A, K>> {
-  const reduction = reductionOf("argmax", x, axis, options);
-  refuseNone("argmax", reduction);
-  return whereOp(x, "max", reduction) as Tensor<"int32", ReducedRank<R, A, K>>;
-}
+export const argmax: IndexAlong = indexOf("argmax", "max");
 
 /** Where the smallest element is along an axis, as {@linkcode argmax} says where the largest is. */
-export function argmin<
-  R extends number,
-  A extends number | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<FloatType, R>,
-  axis?: A,
-  options: ReduceOptions<K> = {},
-): Tensor<"int32", ReducedRank<R, A, K>> {
-  const reduction = reductionOf("argmin", x, axis, options);
-  refuseNone("argmin", reduction);
-  return whereOp(x, "min", reduction) as Tensor<"int32", ReducedRank<R, A, K>>;
-}
+export const argmin: IndexAlong = indexOf("argmin", "min");
 
-const truthOp = defineOp("any", (x: Tensor<"uint8">, name: string, reduction: Reduction) => ({
-  result: shaped(reduceAxes<"uint8">(name, contiguous(x), reduction.isReduced), reduction.shape),
-  inputs: [],
-  backward: () => [],
-}));
+function truthOver(name: "any" | "all"): OverAxes<"uint8"> {
+  const op = defineOp(name, (x: Tensor<"uint8">, { isReduced, shape }: Reduction) => ({
+    result: shaped(reduceAxes<"uint8">(name, contiguous(x), isReduced), shape),
+    inputs: [],
+    backward: () => [],
+  }));
+  return overAxes(name, op);
+}
 
 /** Whether any element over axes differs from 0, as 0 or 1; of no elements it is 0. */
-export function any<
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<"uint8", R>,
-  axes?: A,
-  options: ReduceOptions<K> = {},
-): Tensor<"uint8", ReducedRank<R, A, K>> {
-  return truthOp(x, "any", reductionOf("any", x, axes, options)) as Tensor<
-    "uint8",
-    ReducedRank<R, A, K>
-  >;
-}
+export const any: OverAxes<"uint8"> = truthOver("any");
 
 /** Whether all elements over axes differ from 0, as 0 or 1; of no elements it is 1. */
-export function all<
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<"uint8", R>,
-  axes?: A,
-  options: ReduceOptions<K> = {},
-): Tensor<"uint8", ReducedRank<R, A, K>> {
-  return truthOp(x, "all", reductionOf("all", x, axes, options)) as Tensor<
-    "uint8",
-    ReducedRank<R, A, K>
-  >;
-}
+export const all: OverAxes<"uint8"> = truthOver("all");

@@ -6,14 +6,12 @@ import { defineOp } from "./autograd/define_op.ts";
 import { contiguous, copyInto } from "./contiguous.ts";
 import { ones } from "./create.ts";
 import { BYTES_PER_ELEMENT, type DType, type FloatType } from "./dtype.ts";
-import { inType } from "./product.ts";
+import { inType } from "./precision.ts";
 import type { Plus1 } from "./rank.ts";
 import { scope } from "./scope.ts";
+import { elements } from "./strides.ts";
 import { Tensor } from "./tensor.ts";
 import { resolveAxis } from "./views.ts";
-
-const elements = (shape: readonly number[]) =>
-  shape.reduce((product, extent) => product * extent, 1);
 
 /** The extents before an axis, of it, and behind it. */
 function around(shape: readonly number[], axis: number) {

@@ -4,9 +4,11 @@ import { defineOp } from "./autograd/define_op.ts";
 import { refuseRecorded } from "./autograd/recording.ts";
 import { contiguous, copyInto } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
-import { inType, multiply, multiplyMatrices } from "./product.ts";
+import { inType } from "./precision.ts";
+import { multiply, multiplyMatrices } from "./product.ts";
 import { reduceAxes } from "./reduce.ts";
 import { scope } from "./scope.ts";
+import { elements } from "./strides.ts";
 import { checkShape, Tensor } from "./tensor.ts";
 
 /** A weight matrix: float32, or bfloat16 for products with bfloat16 inputs and float32 sums. */
@@ -47,8 +49,7 @@ function checkWeight(operation: string, x: Tensor, weight: Weight, compute?: "bf
 /** x [..., in] as [rows, in]. */
 function asRows<D extends FloatType>(x: Tensor<D>): Tensor<D, 2> {
   if (x.shape.length === 2) return contiguous(x) as Tensor<D, 2>;
-  const rows = x.shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
-  return contiguous(x).reshape([rows, x.shape.at(-1)!]);
+  return contiguous(x).reshape([elements(x.shape.slice(0, -1)), x.shape.at(-1)!]);
 }
 
 const linearOp = defineOp("linear", (

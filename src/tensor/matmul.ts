@@ -1,9 +1,11 @@
 // The product of matrices, and of batches of them.
 
 import { defineOp } from "./autograd/define_op.ts";
+import { broadcastPair } from "./broadcast.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
-import { broadcastBatch, inType, multiply } from "./product.ts";
+import { inType } from "./precision.ts";
+import { multiply } from "./product.ts";
 import { scope } from "./scope.ts";
 import { sumTo } from "./sum_to.ts";
 import type { Tensor } from "./tensor.ts";
@@ -36,7 +38,7 @@ const matmulOp = defineOp("matmul", (a: Tensor, b: Tensor, dtype: FloatType) => 
   inputs: [a, b],
   saved: [a, b],
   backward: (gradient, [a, b], needs) => {
-    const input = a.dtype as FloatType, g = inType(gradient, input);
+    const input = a.dtype as FloatType, g = inType(gradient as Tensor<FloatType>, input);
     const shared = b.shape.length === 2 && a.shape.length > 2 && g.size > 0 && a.size > 0;
     const da = needs[0] ? sumTo(multiply(g, b.transpose(), input), a.shape) : null;
     const db = !needs[1]
@@ -94,7 +96,7 @@ export function matmul<
       } of the second, ${rows}, must be equal`,
     );
   }
-  if (!broadcastBatch(left.slice(0, -2), right.slice(0, -2))) {
+  if (broadcastPair(left.slice(0, -2), right.slice(0, -2)).includes(-1)) {
     refuse("counted from the last, extents before the last two must be equal, or one of them 1");
   }
   const result = left === a.shape && right === b.shape ? matmulOp(a, b, dtype) : scope(() => {

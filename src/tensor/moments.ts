@@ -1,14 +1,7 @@
 // Variance, standard deviation, norms and log-sum-exp over axes, in float32.
 
 import { defineOp } from "./autograd/define_op.ts";
-import {
-  type Axes,
-  linesOf,
-  type ReducedRank,
-  type ReduceOptions,
-  type Reduction,
-  reductionOf,
-} from "./axes.ts";
+import { linesOf, type OverAxes, overAxes, type ReduceOptions, type Reduction } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import { toFloat32 } from "./precision.ts";
 import { reduceAxes, reduceMiddle, shaped, spread } from "./reduce.ts";
@@ -17,7 +10,7 @@ import type { Tensor } from "./tensor.ts";
 type Float32 = Tensor<"float32">;
 
 /** Options of a variance. */
-export interface VarianceOptions<K extends boolean = boolean> extends ReduceOptions<K> {
+export interface VarianceOptions extends ReduceOptions {
   /** What is taken from the number of elements that the sum of squares is divided by. @default {1} */
   correction?: number;
 }
@@ -54,21 +47,10 @@ const varianceOp = defineOp("variance", (x: Float32, reduction: Reduction, corre
  *
  * @param axes by default all
  */
-export function variance<
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<"float32", R>,
-  axes?: A,
-  options: VarianceOptions<K> = {},
-): Tensor<"float32", ReducedRank<R, A, K>> {
-  const reduction = reductionOf("variance", x, axes, options);
-  return varianceOp(x, reduction, options.correction ?? 1) as Tensor as Tensor<
-    "float32",
-    ReducedRank<R, A, K>
-  >;
-}
+export const variance: OverAxes<"float32", VarianceOptions> = overAxes(
+  "variance",
+  (x: Float32, axes, { correction = 1 }: VarianceOptions) => varianceOp(x, axes, correction),
+);
 
 const stdOp = defineOp("std", (x: Float32, reduction: Reduction, correction: number) => {
   const { mean, variance, scale } = deviations(x, reduction, correction), std = root(variance);
@@ -84,24 +66,13 @@ const stdOp = defineOp("std", (x: Float32, reduction: Reduction, correction: num
 });
 
 /** The square root of {@linkcode variance}. Where it is 0, so is its gradient. */
-export function std<
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<"float32", R>,
-  axes?: A,
-  options: VarianceOptions<K> = {},
-): Tensor<"float32", ReducedRank<R, A, K>> {
-  const reduction = reductionOf("std", x, axes, options);
-  return stdOp(x, reduction, options.correction ?? 1) as Tensor as Tensor<
-    "float32",
-    ReducedRank<R, A, K>
-  >;
-}
+export const std: OverAxes<"float32", VarianceOptions> = overAxes(
+  "std",
+  (x: Float32, axes, { correction = 1 }: VarianceOptions) => stdOp(x, axes, correction),
+);
 
 /** Options of a norm. */
-export interface VectorNormOptions<K extends boolean = boolean> extends ReduceOptions<K> {
+export interface VectorNormOptions extends ReduceOptions {
   /** 1 for Σ |x|, 2 for √Σ x², Infinity for the largest |x|. @default {2} */
   p?: 1 | 2 | typeof Infinity;
 }
@@ -130,22 +101,15 @@ const normOp = defineOp("norm", (x: Float32, reduction: Reduction, p: number) =>
  *
  * @param axes by default all
  */
-export function norm<
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<"float32", R>,
-  axes?: A,
-  options: VectorNormOptions<K> = {},
-): Tensor<"float32", ReducedRank<R, A, K>> {
-  const { p = 2 } = options;
-  if (!NORMS.has(p)) {
-    throw new RangeError(`Cannot compute norm: p must be 1, 2 or Infinity, got ${p}`);
-  }
-  const reduction = reductionOf("norm", x, axes, options);
-  return normOp(x, reduction, p) as Tensor as Tensor<"float32", ReducedRank<R, A, K>>;
-}
+export const norm: OverAxes<"float32", VectorNormOptions> = overAxes(
+  "norm",
+  (x: Float32, axes, { p = 2 }: VectorNormOptions) => {
+    if (!NORMS.has(p)) {
+      throw new RangeError(`Cannot compute norm: p must be 1, 2 or Infinity, got ${p}`);
+    }
+    return normOp(x, axes, p);
+  },
+);
 
 const logSumExpOp = defineOp("logSumExp", (x: Float32, reduction: Reduction) => {
   const { dense, extents } = linesOf(x, reduction);
@@ -171,15 +135,4 @@ const logSumExpOp = defineOp("logSumExp", (x: Float32, reduction: Reduction) => 
  *
  * @param axes by default all
  */
-export function logSumExp<
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<"float32", R>,
-  axes?: A,
-  options: ReduceOptions<K> = {},
-): Tensor<"float32", ReducedRank<R, A, K>> {
-  const reduction = reductionOf("logSumExp", x, axes, options);
-  return logSumExpOp(x, reduction) as Tensor as Tensor<"float32", ReducedRank<R, A, K>>;
-}
+export const logSumExp: OverAxes<"float32"> = overAxes("logSumExp", logSumExpOp);

@@ -3,6 +3,7 @@
 import { defineOp } from "./autograd/define_op.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
+import { elements } from "./strides.ts";
 import { checkShape, Tensor } from "./tensor.ts";
 
 /** Options of the norms. */
@@ -39,10 +40,7 @@ function defineNorm(name: string, kernel: "rms_norm" | "layer_norm") {
     name,
     ({ x, branch, gain, bias, epsilon = 1e-5, dtype = "float32" }: Arguments) => {
       const { device, shape } = x, columns = gain.shape[0];
-      const rows = shape.reduce(
-        (product, extent, axis) => axis === shape.length - 1 ? product : product * extent,
-        1,
-      );
+      const rows = elements(shape.slice(0, -1));
       const inputs: Tensor[] = branch ? [x, branch, gain] : [x, gain];
       if (bias) inputs.push(bias);
       const recorded = inputs.some((input) => input.requiresGrad);

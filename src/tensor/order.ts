@@ -4,10 +4,13 @@ import { defineOp } from "./autograd/define_op.ts";
 import {
   type Axes,
   lastTo,
+  type OverAxes,
+  overAxes,
   type ReducedRank,
   type ReduceOptions,
   type Reduction,
   reductionOf,
+  refuseNone,
 } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type FloatType } from "./dtype.ts";
@@ -186,23 +189,14 @@ const quantileOp = defineOp(
   },
 );
 
-function orderStatistic<R extends number, A extends Axes | undefined, K extends boolean>(
+function orderStatistic(
   operation: string,
-  x: Tensor<"float32", R>,
-  axes: A | undefined,
-  options: ReduceOptions<K>,
+  x: Tensor<"float32">,
+  reduction: Reduction,
   position: (count: number) => number,
-): Tensor<"float32", ReducedRank<R, A, K>> {
-  const reduction = reductionOf(operation, x, axes, options), { count } = reduction;
-  if (count === 0) {
-    throw new RangeError(
-      `Cannot compute ${operation} of [${x.shape}]: there are no elements to choose from`,
-    );
-  }
-  return quantileOp(x, reduction, position(count)) as Tensor as Tensor<
-    "float32",
-    ReducedRank<R, A, K>
-  >;
+): Tensor<"float32"> {
+  refuseNone(operation, reduction);
+  return quantileOp(x, reduction, position(reduction.count));
 }
 
 /**
@@ -226,18 +220,16 @@ export function quantile<
   if (!(q >= 0 && q <= 1)) {
     throw new RangeError(`Cannot compute quantile: q must be from 0 to 1, got ${q}`);
   }
-  return orderStatistic("quantile", x, axes, options, (count) => q * (count - 1));
+  const reduction = reductionOf("quantile", x, axes, options);
+  return orderStatistic("quantile", x, reduction, (count) => q * (count - 1)) as Tensor<
+    "float32",
+    ReducedRank<R, A, K>
+  >;
 }
 
 /** The median over axes, the lower one of two; NaN if an element is. The gradient goes to that element. */
-export function median<
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<"float32", R>,
-  axes?: A,
-  options: ReduceOptions<K> = {},
-): Tensor<"float32", ReducedRank<R, A, K>> {
-  return orderStatistic("median", x, axes, options, (count) => Math.floor((count - 1) / 2));
-}
+export const median: OverAxes<"float32"> = overAxes(
+  "median",
+  (x: Tensor<"float32">, axes) =>
+    orderStatistic("median", x, axes, (count) => Math.floor((count - 1) / 2)),
+);

@@ -5,15 +5,12 @@ import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** `x` in float32, contiguous; itself if it is. */
-export function toFloat32(x: Tensor<FloatType>): Tensor<"float32"> {
-  const dense = contiguous(x);
-  return dense.dtype === "float32"
-    ? dense as Tensor<"float32">
-    : cast(dense as Tensor<"bfloat16">, "float32");
+/** `x` in a type, rounded to it; itself if it is of it. */
+export function inType<D extends FloatType>(x: Tensor<FloatType>, dtype: D): Tensor<D> {
+  return (x.dtype === dtype ? x : cast(x as Tensor<"float32">, dtype as "bfloat16")) as Tensor<D>;
 }
 
-/** `x` rounded to `dtype`; itself if it has that. */
-export function fromFloat32<D extends FloatType>(x: Tensor<"float32">, dtype: D): Tensor<D> {
-  return (dtype === "float32" ? x : cast(x, "bfloat16")) as Tensor<FloatType> as Tensor<D>;
+/** `x` in float32, contiguous; itself if it is. */
+export function toFloat32(x: Tensor<FloatType>): Tensor<"float32"> {
+  return contiguous(inType(x, "float32"));
 }

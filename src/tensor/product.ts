@@ -2,7 +2,7 @@
 // business of matmul.ts and linear.ts.
 
 import { gemm } from "../cuda/gemm.ts";
-import { cast } from "./cast.ts";
+import { broadcastPair } from "./broadcast.ts";
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type FloatType } from "./dtype.ts";
 import { Tensor } from "./tensor.ts";
@@ -55,16 +55,6 @@ function batchAxes(batch: readonly number[], a: Tensor, b: Tensor, matrix: numbe
     } else axes.unshift(found);
   }
   return axes;
-}
-
-/** The extents that two batches have together; null if they do not fit. */
-export function broadcastBatch(a: readonly number[], b: readonly number[]): number[] | null {
-  const rank = Math.max(a.length, b.length);
-  const extents = Array.from({ length: rank }, (_, axis) => {
-    const x = a[axis - rank + a.length] ?? 1, y = b[axis - rank + b.length] ?? 1;
-    return x === y || y === 1 ? x : x === 1 ? y : -1;
-  });
-  return extents.includes(-1) ? null : extents;
 }
 
 /** Queues c = a · b, or a · bᵀ, + beta · c of matrices of any strides; c is contiguous. */
@@ -152,15 +142,9 @@ function multiplyInto(c: Tensor<FloatType>, a: Tensor, b: Tensor): void {
 
 /** a · b as a new tensor of `dtype`; the axes before the last two must fit. See {@linkcode multiplyInto}. */
 export function multiply(a: Tensor, b: Tensor, dtype: FloatType): Tensor<FloatType> {
-  const batch = broadcastBatch(a.shape.slice(0, -2), b.shape.slice(0, -2))!;
+  const batch = broadcastPair(a.shape.slice(0, -2), b.shape.slice(0, -2));
   const shape = [...batch, a.shape.at(-2)!, b.shape.at(-1)!];
   const c = Tensor.empty<FloatType, number>(a.device, dtype, shape);
   multiplyInto(c, a, b);
   return c;
-}
-
-/** `x` in another type, if it is not of it already. */
-export function inType<D extends FloatType>(x: Tensor, dtype: D): Tensor<D> {
-  if (x.dtype === dtype) return x as Tensor<D>;
-  return cast(contiguous(x) as Tensor<"float32">, dtype as "bfloat16") as Tensor as Tensor<D>;
 }

@@ -144,7 +144,7 @@ function largestBelow(value: number, dtype: FloatType, included = false): number
 /** A warp takes 128 elements at a time. */
 const tiles = (size: number) => Math.ceil(size / 128);
 
-function make<D extends "float32" | "bfloat16" | "int32" | "uint8", S extends readonly number[]>(
+function make<D extends FloatType | "int32" | "uint8", S extends readonly number[]>(
   kernel: string,
   dtype: D,
   shape: S,

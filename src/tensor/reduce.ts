@@ -2,7 +2,7 @@
 // parts where whole rows or columns would leave the device idle. What is cut depends on the shape alone, so
 // the order of a sum is the same on each run.
 
-import type { DType } from "./dtype.ts";
+import type { DType, FloatType } from "./dtype.ts";
 import { rowMajor } from "./strides.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -114,7 +114,7 @@ export function reduceAxes<D extends "float32" | "uint8" = "float32">(
 }
 
 /** `x` multiplied by a number, in float32. */
-export function scaled(x: Tensor<"float32" | "bfloat16">, factor: number): Tensor<"float32", 1> {
+export function scaled(x: Tensor<FloatType>, factor: number): Tensor<"float32", 1> {
   return reduceMiddle("sum", x, { outer: 1, reduced: 1, inner: x.size }, null, factor);
 }
 
@@ -125,7 +125,7 @@ export function scaled(x: Tensor<"float32" | "bfloat16">, factor: number): Tenso
  * @param g the gradient of the results, in float32 as `a` and `b` are: values of each line that the operation needs
  * @returns of the dtype of x, as many elements
  */
-export function spread<D extends "float32" | "bfloat16">(
+export function spread<D extends FloatType>(
   name: string,
   x: Tensor<D>,
   { outer, reduced, inner }: Collapsed,

@@ -3,6 +3,7 @@
 import { defineOp } from "./autograd/define_op.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
+import { elements } from "./strides.ts";
 import { Tensor } from "./tensor.ts";
 import { resolveAxis } from "./views.ts";
 
@@ -36,8 +37,7 @@ function launch(
 ): Tensor<FloatType> {
   const { device, dtype, shape } = x, from = contiguous(x);
   const y = Tensor.empty<FloatType, number>(device, dtype, shape);
-  const product = (begin: number, end: number) =>
-    shape.slice(begin, end).reduce((product, extent) => product * extent, 1);
+  const product = (begin: number, end: number) => elements(shape.slice(begin, end));
   const rows = product(0, -1);
   device.kernel(`rotate_${dtype}`).overRows(
     rows,

@@ -1,7 +1,8 @@
 // The inverse of broadcasting, which gradients of broadcast operands need.
 
-import { cast } from "./cast.ts";
 import { contiguous } from "./contiguous.ts";
+import type { FloatType } from "./dtype.ts";
+import { inType } from "./precision.ts";
 import { reduceAxes } from "./reduce.ts";
 import type { Shape, Tensor } from "./tensor.ts";
 
@@ -13,7 +14,7 @@ import type { Shape, Tensor } from "./tensor.ts";
  * @returns of that shape; where nothing is to be summed, a view of x
  * @throws {RangeError} if `shape` cannot be broadcast to x.shape
  */
-export function sumTo<D extends "float32" | "bfloat16", R extends number>(
+export function sumTo<D extends FloatType, R extends number>(
   x: Tensor<D>,
   shape: Shape<R>,
 ): Tensor<D, R> {
@@ -28,7 +29,6 @@ export function sumTo<D extends "float32" | "bfloat16", R extends number>(
   const dense = contiguous(x);
   using sums = reduceAxes("sum", dense, isSummed);
   if (dense !== x) dense.dispose();
-  if (x.dtype === "float32") return sums.reshape(shape) as Tensor<"float32", R> as Tensor<D, R>;
-  using rounded = cast(sums, "bfloat16");
-  return rounded.reshape(shape) as Tensor<"bfloat16", R> as Tensor<D, R>;
+  using rounded = inType(sums, x.dtype);
+  return rounded.reshape(shape);
 }

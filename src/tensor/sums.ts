@@ -1,18 +1,12 @@
 // Sums, means and products over axes, and cumulative sums.
 
 import { defineOp } from "./autograd/define_op.ts";
-import {
-  type Axes,
-  linesOf,
-  type ReducedRank,
-  type ReduceOptions,
-  type Reduction,
-  reductionOf,
-} from "./axes.ts";
+import { linesOf, type OverAxes, overAxes, type Reduction } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import type { FloatType } from "./dtype.ts";
-import { fromFloat32, toFloat32 } from "./precision.ts";
+import { inType, toFloat32 } from "./precision.ts";
 import { reduceAxes, reduceMiddle, scaled, shaped, spread } from "./reduce.ts";
+import { elements } from "./strides.ts";
 import { Tensor } from "./tensor.ts";
 import { resolveAxis } from "./views.ts";
 
@@ -25,10 +19,10 @@ function scaledSum(
   const { dtype } = x;
   const sums = reduceAxes("sum", contiguous(x), isReduced, scale);
   return {
-    result: shaped(fromFloat32(sums, dtype), shape),
+    result: shaped(inType(sums, dtype), shape),
     inputs: [x],
     backward: (g: Tensor<FloatType>) => {
-      const each = scale === 1 ? g : fromFloat32(scaled(contiguous(g), scale), dtype);
+      const each = scale === 1 ? g : inType(scaled(contiguous(g), scale), dtype);
       return [each.reshape(kept).expand(from)];
     },
   };
@@ -51,26 +45,16 @@ const meanOp = defineOp("mean", scaledSum);
  * console.log(all.dataSync(), rows.dataSync()); // Float32Array [21] Float32Array [6, 15]
  * ```
  */
-export function sum<
-  D extends FloatType,
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(x: Tensor<D, R>, axes?: A, options: ReduceOptions<K> = {}): Tensor<D, ReducedRank<R, A, K>> {
-  const reduction = reductionOf("sum", x, axes, options);
-  return sumOp(x, reduction, 1) as Tensor as Tensor<D, ReducedRank<R, A, K>>;
-}
+export const sum: OverAxes<FloatType> = overAxes(
+  "sum",
+  (x: Tensor<FloatType>, axes) => sumOp(x, axes, 1),
+);
 
 /** The mean of x over axes, as {@linkcode sum} is its sum; of no elements it is NaN. */
-export function mean<
-  D extends FloatType,
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(x: Tensor<D, R>, axes?: A, options: ReduceOptions<K> = {}): Tensor<D, ReducedRank<R, A, K>> {
-  const reduction = reductionOf("mean", x, axes, options);
-  return meanOp(x, reduction, 1 / reduction.count) as Tensor as Tensor<D, ReducedRank<R, A, K>>;
-}
+export const mean: OverAxes<FloatType> = overAxes(
+  "mean",
+  (x: Tensor<FloatType>, axes) => meanOp(x, axes, 1 / axes.count),
+);
 
 const prodOp = defineOp("prod", (x: Tensor<"float32">, reduction: Reduction) => ({
   result: shaped(reduceAxes("prod", contiguous(x), reduction.isReduced), reduction.shape),
@@ -85,25 +69,11 @@ const prodOp = defineOp("prod", (x: Tensor<"float32">, reduction: Reduction) => 
 }));
 
 /** The product of x over axes; of no elements it is 1. The gradient is right where elements are 0, too. */
-export function prod<
-  R extends number,
-  const A extends Axes | undefined = undefined,
-  K extends boolean = false,
->(
-  x: Tensor<"float32", R>,
-  axes?: A,
-  options: ReduceOptions<K> = {},
-): Tensor<"float32", ReducedRank<R, A, K>> {
-  return prodOp(x, reductionOf("prod", x, axes, options)) as Tensor<
-    "float32",
-    ReducedRank<R, A, K>
-  >;
-}
+export const prod: OverAxes<"float32"> = overAxes("prod", prodOp);
 
 function scan(x: Tensor<"float32">, axis: number, reverse: boolean): Tensor<"float32"> {
   const { shape } = x, from = contiguous(x);
-  const product = (extents: readonly number[]) => extents.reduce((a, b) => a * b, 1);
-  const outer = product(shape.slice(0, axis)), inner = product(shape.slice(axis + 1));
+  const outer = elements(shape.slice(0, axis)), inner = elements(shape.slice(axis + 1));
   const y = Tensor.empty(x.device, "float32", shape);
   if (y.size === 0) return y;
   const sizes = inner === 1 ? [outer, shape[axis]!] : [outer, shape[axis]!, inner];

@@ -1,9 +1,7 @@
 // Exchange of axes, as attention needs it between tokens and heads.
 
+import type { FloatType } from "./dtype.ts";
 import { Tensor } from "./tensor.ts";
-
-/** Types that {@linkcode swapAxes} converts between. */
-type FloatType = "float32" | "bfloat16";
 
 /**
  * The two middle axes exchanged: y[a, c, b, d] = x[a, b, c, d].

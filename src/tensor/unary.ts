@@ -28,8 +28,14 @@ export function unaryOp(name: string, saved: "x" | "y"): Unary {
   return op as Unary;
 }
 
+const negOp = defineOp("neg", (x: Tensor) => {
+  checkFloat("neg", x);
+  const result = map("unary_neg", x) as Tensor;
+  return { result, inputs: [x], backward: (g) => [map("unary_neg", g)] };
+});
+
 /** -x */
-export const neg: Unary = unaryOp("neg", "x");
+export const neg: Unary = negOp as Unary;
 /** |x|, with gradient 0 at 0. */
 export const abs: Unary = unaryOp("abs", "x");
 /** x² */

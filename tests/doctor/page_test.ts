@@ -51,7 +51,7 @@ Deno.test("the page tells all that was found", () => {
       /^ {2}CUDA driver {3}libcuda\.so\.1, 12\.4$/m,
       /^ {2}NVRTC {9}not found$/m,
       /^ {2}CXX=clang\+\+$/m,
-      /^ {2}model m\.gguf, 3 MiB$/m,
+      /^ {2}model m\.gguf, 3\.0 MiB$/m,
       /^ {2}in two lines\n {4}→ get it$/m,
       /OUTLIERSCOPE_SEED=77$/m,
       /^ {2}right +ok +largest error 1\.3e-7$/m,

@@ -1,56 +1,24 @@
 // Tensors of a GGUF file on the device: the numbers of every block type, from random bytes, bit for bit
-// as the format defines them; GGUF's order of query and key rows undone.
+// as a plain reading of the format has them; GGUF's order of query and key rows undone.
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { GgufError, GgufFile, Tensor } from "../../mod.ts";
 import { dequantize } from "../../src/formats/dequantize.ts";
 import { blockLayout, type BlockType } from "../../src/formats/gguf.ts";
-import { device, deviceTest, fromBfloat16, random } from "../tensor/on_device.ts";
+import { randomBlocks, valuesOf } from "../../src/doctor/self_test/block_types.ts";
+import { Random } from "../random.ts";
+import { device, deviceTest } from "../tensor/on_device.ts";
 import { type TensorToWrite, tinyVocabulary, writeGguf } from "./write_gguf.ts";
 
-const halves = (bits: number) => {
-  const sign = bits & 0x8000 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
-};
+const generator = new Random();
 
-/** The values of one block, after the format's definition; every step but the last sum is exact. */
-const BLOCKS: Record<BlockType, (view: DataView) => number[]> = {
-  F32: (view) => [view.getFloat32(0, true)],
-  F16: (view) => [halves(view.getUint16(0, true))],
-  BF16: (view) => [fromBfloat16(view.getUint16(0, true))],
-  Q4_0: (view) => {
-    const d = halves(view.getUint16(0, true));
-    return nibbles(view, 2).map((q) => (q - 8) * d);
-  },
-  Q4_1: (view) => {
-    const [d, m] = [halves(view.getUint16(0, true)), halves(view.getUint16(2, true))];
-    return nibbles(view, 4).map((q) => Math.fround(q * d + m));
-  },
-  Q8_0: (view) => {
-    const d = halves(view.getUint16(0, true));
-    return Array.from({ length: 32 }, (_, i) => view.getInt8(2 + i) * d);
-  },
-};
-/** The low halves of 16 bytes are values 0 to 15, the high ones 16 to 31. */
-function nibbles(view: DataView, offset: number): number[] {
-  const bytes = Array.from({ length: 16 }, (_, i) => view.getUint8(offset + i));
-  return [...bytes.map((byte) => byte & 15), ...bytes.map((byte) => byte >> 4)];
-}
-
-/** Random blocks whose scales are finite, and the values they stand for. */
+/** Random blocks, and the values they stand for. */
 function randomTensor(name: string, type: BlockType, shape: number[]) {
-  const { elements, bytes } = blockLayout[type];
-  const data = new Uint8Array(shape.reduce((a, b) => a * b) / elements * bytes)
-    .map(() => Math.floor(random() * 256));
-  const values: number[] = [];
-  for (let at = 0; at < data.length; at += bytes) {
-    // An exponent of all ones would be infinite or not a number, here or in a product.
-    if (type === "F32") data[at + 3] &= 0xbf;
-    else if (type === "BF16") data[at + 1] &= 0xbf;
-    else for (let i = at + 1; i < at + (type === "Q4_1" ? 4 : 2); i += 2) data[i] &= 0xbf;
-    values.push(...BLOCKS[type](new DataView(data.buffer, at, bytes)));
-  }
+  const size = shape.reduce((a, b) => a * b), whole = Math.ceil(size / 32) * 32;
+  const unquantized = blockLayout[type].elements === 1;
+  const blocks = randomBlocks(generator, type, unquantized ? whole : size);
+  const values = [...Float32Array.from(valuesOf(type, blocks)).subarray(0, size)];
+  const data = blocks.subarray(0, size / blockLayout[type].elements * blockLayout[type].bytes);
   return { written: { name, shape, type, data } as TensorToWrite, values };
 }
 
@@ -81,14 +49,14 @@ async function withTensors(
 }
 
 for (const type of Object.keys(blockLayout) as BlockType[]) {
-  const odd = blockLayout[type].elements === 1;
+  const { elements } = blockLayout[type], unit = Math.max(elements, 32);
   const shapes = [
-    [32],
-    [1, 64],
-    [7, 96],
-    [130, 32],
-    [2, 3, 64],
-    ...odd ? [[1], [5, 33], [3, 7]] : [],
+    [unit],
+    [1, 2 * unit],
+    [7, 3 * unit],
+    [130, unit],
+    [2, 3, 2 * unit],
+    ...elements === 1 ? [[1], [5, 33], [3, 7]] : [],
   ];
   deviceTest(`${type} tensors of any shape become the numbers they stand for`, async () => {
     const made = shapes.map((shape, i) => randomTensor(`t${i}`, type, shape));

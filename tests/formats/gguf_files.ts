@@ -56,7 +56,7 @@ export function randomTensor(name: string, shape: number[], type: BlockType): Te
 
 /** A tensor of each supported type. */
 export const everyType = Object.keys(blockLayout).map((type, i) =>
-  randomTensor(`t${i}.weight`, [3, 32 * (i + 1)], type as BlockType)
+  randomTensor(`t${i}.weight`, [3, 256 * (i % 3 + 1)], type as BlockType)
 );
 /** Metadata of a whole, tiny model. */
 export const metadata: Record<string, TypedValue> = {

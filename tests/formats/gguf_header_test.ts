@@ -44,9 +44,9 @@ Deno.test("GgufFile.open() names the tensor whose data is cut off", async () => 
   const bytes = ggufBytes({ metadata, tensors: everyType });
   assertEquals(
     await problemOf(bytes.subarray(0, bytes.length - 1)),
-    `it is cut off: the data of tensor "t5.weight" ends at byte ${bytes.length}, the file has ${
-      bytes.length - 1
-    }`,
+    `it is cut off: the data of tensor "t${
+      everyType.length - 1
+    }.weight" ends at byte ${bytes.length}, the file has ${bytes.length - 1}`,
   );
 });
 
@@ -121,10 +121,11 @@ Deno.test("GgufFile.open() refuses impossible shapes", async () => {
 });
 
 Deno.test("GgufFile.open() names a tensor type that is not supported", async () => {
-  const problem = await problemOf({ metadata, tensors: [{ ...tensor, type: "Q6_K" }] });
+  const problem = await problemOf({ metadata, tensors: [{ ...tensor, type: "IQ2_XXS" }] });
   assertEquals(
     problem,
-    'tensor "a" is of type Q6_K, which is not supported: supported are F32, F16, BF16, Q4_0, Q4_1, Q8_0',
+    'tensor "a" is of type IQ2_XXS, which is not supported: supported are F32, F16, BF16, Q4_0, ' +
+      "Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4",
   );
   const bytes = ggufBytes({ metadata: {}, tensors: [tensor] });
   bytes[24 + 8 + 1 + 4 + 16 + 1] = 77; // the type's second byte

@@ -17,8 +17,8 @@ export interface Fault {
   cut?: number;
   /** Bytes of the body after which nothing more comes. */
   stall?: number;
-  /** What Content-Length says. */
-  length?: number;
+  /** What Content-Length says; null to leave it out. */
+  length?: number | null;
   /** Answer with this status and nothing else. */
   status?: number;
   /** Answer with this body. */
@@ -128,11 +128,8 @@ export class HubServer implements AsyncDisposable {
       headers["content-range"] = `bytes ${from}-${last}/${body.length}`;
       body = body.subarray(from, last + 1);
     }
-    const head = {
-      ...headers,
-      "content-length": `${fault.length ?? body.length}`,
-      connection: "close",
-    };
+    const head: Record<string, string> = { ...headers, connection: "close" };
+    if (fault.length !== null) head["content-length"] = `${fault.length ?? body.length}`;
     const lines = Object.entries(head).map(([name, value]) => `${name}: ${value}\r\n`).join("");
     await write(connection, text(`HTTP/1.1 ${status} Said\r\n${lines}\r\n`));
     if (request.method === "HEAD") return;

@@ -47,7 +47,7 @@ Deno.test("resolveModel() downloads what a model needs, in the layout of hugging
 });
 
 Deno.test("resolveModel() asks one question when all is cached, and none offline", async () => {
-  await withHub(async ({ hub, storage }) => {
+  await withHub(async ({ hub, storage, blob }) => {
     const path = await resolveModel("owner/tiny");
     hub.log(), storage.log();
     assertEquals(await resolveModel("owner/tiny"), path);
@@ -58,6 +58,13 @@ Deno.test("resolveModel() asks one question when all is cached, and none offline
     assertEquals(await resolveModel("owner/tiny"), path);
     assertEquals(await resolveModel(`owner/tiny@${COMMIT}`), path);
     assertEquals([...hub.log(), ...storage.log()], []);
+
+    await Deno.remove(blob("owner/tiny", "tokenizer.json")); // as other tools may; its link stays
+    assertMatch(await failure("owner/tiny"), /does not have all of its files/);
+    Deno.env.delete("HF_HUB_OFFLINE");
+    assertEquals(await resolveModel("owner/tiny"), path);
+    assertEquals(hub.log().at(-1), `GET /owner/tiny/resolve/${COMMIT}/tokenizer.json`);
+    await Deno.stat(`${path}/tokenizer.json`);
   });
 });
 
@@ -208,7 +215,7 @@ Deno.test("resolveModel() says what a missing or closed model needs", async () =
     hub.models["owner/tiny"]!.gated = "hf_right";
     assertMatch(
       await failure("owner/tiny"),
-      /needs HF_TOKEN \(the Hub says: Access to model owner/,
+      /needs HF_TOKEN \(the Hub says: "Access to model owner/,
     );
     Deno.env.set("HF_TOKEN", "hf_wrong");
     assertMatch(
@@ -354,6 +361,13 @@ Deno.test("resolveModel() ends when its signal says so", async () => {
     };
     await ends((abort) => abort());
     assertEquals(hub.log(), []);
+    const mistake = new TypeError("a mistake in the user's function");
+    let calls = 0;
+    const onProgress = ({ done }: DownloadProgress) => {
+      if (done > 0 && calls++ === 0) throw mistake;
+    };
+    const thrown = await resolveModel("owner/tiny", { onProgress }).catch((error) => error);
+    assertEquals([thrown, calls], [mistake, 1], "not taken for a failure of the network");
     await ends((abort) => hub.fault = () => (abort(), { stall: 0 }));
     hub.fault = () => undefined;
     let abort = () => {};

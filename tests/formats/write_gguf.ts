@@ -28,7 +28,28 @@ export interface TypedValue {
 }
 
 /** The numbers of the tensor types that are supported, and of one that is not. */
-export const ggufTypes = { F32: 0, F16: 1, Q4_0: 2, Q4_1: 3, Q8_0: 8, BF16: 30, Q6_K: 14 } as const;
+export const ggufTypes = {
+  F32: 0,
+  F16: 1,
+  Q4_0: 2,
+  Q4_1: 3,
+  Q5_0: 6,
+  Q5_1: 7,
+  Q8_0: 8,
+  Q2_K: 10,
+  Q3_K: 11,
+  Q4_K: 12,
+  Q5_K: 13,
+  Q6_K: 14,
+  Q8_K: 15,
+  IQ2_XXS: 16,
+  IQ4_NL: 20,
+  IQ4_XS: 23,
+  BF16: 30,
+  TQ1_0: 34,
+  TQ2_0: 35,
+  MXFP4: 39,
+} as const;
 
 /** A tensor to be written. */
 export interface TensorToWrite {

@@ -1,7 +1,13 @@
-// Probabilities of next tokens against their definitions, and draws against the probabilities.
+// Probabilities of next tokens against their definitions and against transformers' (tests/fixtures/
+// record_sampling.py), and draws against the probabilities.
 
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { likeliest, tokenAt, tokenProbabilities } from "../../src/nn/sampling.ts";
+import {
+  likeliest,
+  type SamplingOptions,
+  tokenAt,
+  tokenProbabilities,
+} from "../../src/nn/sampling.ts";
 import { random } from "../tensor/on_device.ts";
 
 const randomLogits = (count: number) => Array.from({ length: count }, () => 6 * random() - 3);
@@ -50,6 +56,25 @@ Deno.test("topP keeps the likeliest that reach the share", () => {
   // After topK, of what it left.
   close(tokenProbabilities(logits, { temperature: 1, topK: 2, topP: 0.6 }), [1, 0, 0, 0]);
 });
+
+interface Recorded {
+  logits: number[][];
+  cases: { options: SamplingOptions; probabilities: number[][] }[];
+}
+const recorded: Recorded = JSON.parse(
+  Deno.readTextFileSync(new URL("../fixtures/sampling.json", import.meta.url)),
+);
+for (const { options, probabilities } of recorded.cases) {
+  Deno.test(`probabilities are transformers' with ${JSON.stringify(options)}`, () => {
+    for (const [row, logits] of recorded.logits.entries()) {
+      const actual = tokenProbabilities(logits, { temperature: 1, ...options });
+      const kept = (list: ArrayLike<number>) => Array.from(list, (p) => p > 0);
+      assertEquals(kept(actual), kept(probabilities[row]!));
+      // Theirs are float32.
+      for (const [i, p] of probabilities[row]!.entries()) assertAlmostEquals(actual[i]!, p, 1e-6);
+    }
+  });
+}
 
 Deno.test("draws are as frequent as they are likely", () => {
   const probabilities = Float64Array.from([0.2, 0, 0.5, 0.3]);

@@ -66,7 +66,7 @@ deviceTest("of many outliers all are counted and the 256 largest listed", async 
 
 deviceTest("layers and sequences come in order, however they arrive", async () => {
   const probe = new ActivationOutlierProbe("layers.*.mlp.down.input", 10);
-  assertEquals(probe.taps, ["layers.*.mlp.down.input"]);
+  assertEquals(probe.taps, ["layers.*.mlp.down.input", "layers.*.mlp.experts.*.down.input"]);
   for (const [layer, sequence] of [[2, 1], [0, 1], [2, 0], [0, 0]]) {
     using x = even(2, 3);
     probe.receive(x, { name: "", layer, sequence });

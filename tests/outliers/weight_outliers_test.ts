@@ -79,8 +79,9 @@ deviceTest("zeros have no ratio: 0 everywhere, no NaN", async () => {
 
 deviceTest("matrices come by layer and in the order of a block, however they arrive", async () => {
   const probe = new WeightOutlierProbe(1000);
-  const names = probe.taps.map((tap) => tap.replace("layers.*.", ""));
-  assertEquals(names.length, 7);
+  const all = probe.taps.map((tap) => tap.replace("layers.*.", ""));
+  const names = all.filter((name) => !name.includes("experts"));
+  assertEquals([names.length, all.length - names.length], [7, 3]);
   for (const layer of [1, 0]) {
     for (const name of names.toReversed()) {
       using w = Tensor.from<"float32", 2>(device, "float32", [1, 2], [1, 2]);
@@ -90,4 +91,18 @@ deviceTest("matrices come by layer and in the order of a block, however they arr
   const order = ["query", "key", "value", "output", "gate", "up", "down"];
   const found = (await probe.result()).map(({ layer, projection }) => `${layer} ${projection}`);
   assertEquals(found, [1, 2].flatMap((layer) => order.map((name) => `${layer} ${name}`)));
+});
+
+deviceTest("matrices of experts come expert by expert", async () => {
+  const probe = new WeightOutlierProbe(1000);
+  for (const [expert, name] of [[1, "down"], [0, "down"], [1, "gate"], [0, "gate"]]) {
+    using w = Tensor.from<"float32", 2>(device, "float32", [1, 2], [1, 2]);
+    probe.receive(w, {
+      name: `layers.0.mlp.experts.${expert}.${name}.weight`,
+      layer: 0,
+      sequence: -1,
+    });
+  }
+  const found = (await probe.result()).map(({ expert, projection }) => [expert, projection]);
+  assertEquals(found, [[0, "gate"], [0, "down"], [1, "gate"], [1, "down"]]);
 });

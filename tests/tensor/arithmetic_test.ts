@@ -187,7 +187,7 @@ deviceTest("shapes and dtypes that do not fit are refused with both", () => {
   assertThrows(
     () => add(x, y),
     RangeError,
-    "Cannot add [2, 3] and [4, 3]: axis 0 has extents 2 and 4; they must be equal, or one of them 1",
+    "Cannot add [2,3] and [4,3]: axis 0 has extents 2 and 4; they must be equal, or one of them 1",
   );
   assertThrows(
     () => mul(x, half as unknown as Tensor<"float32", 2>),

@@ -1,7 +1,7 @@
 // Shapes that are broadcast together, and the walks over them, against plain loops.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { broadcastShapes, walkOf } from "../../src/tensor/broadcast.ts";
+import { broadcastPair, broadcastShapes, walkOf } from "../../src/tensor/broadcast.ts";
 import { Random } from "../random.ts";
 import { together } from "./plain_broadcast.ts";
 
@@ -24,6 +24,16 @@ function offsets(walk: number[], operand: number, operands: number): number[] {
     return offset;
   });
 }
+
+Deno.test("two shapes broadcast from the last axis", () => {
+  assertEquals(broadcastPair([], []), []);
+  assertEquals(broadcastPair([2, 3], []), [2, 3]);
+  assertEquals(broadcastPair([3], [2, 1]), [2, 3]);
+  assertEquals(broadcastPair([1, 3], [2, 3]), [2, 3]);
+  assertEquals(broadcastPair([0], [1]), [0]);
+  assertEquals(broadcastPair([2], [3]), [-1]);
+  assertEquals(broadcastPair([4, 0], [1, 2]), [4, -1]);
+});
 
 Deno.test("a walk visits each operand's elements as plain loops do", () => {
   const random = new Random();
@@ -71,9 +81,9 @@ Deno.test("shapes that do not fit, and axes that cannot be walked, are refused",
   assertThrows(
     () => broadcastShapes("add", [5, 2, 3], [4, 3]),
     RangeError,
-    "Cannot add [5, 2, 3] and [4, 3]: axis 1 has extents 2 and 4; they must be equal, or one of them 1",
+    "Cannot add [5,2,3] and [4,3]: axis 1 has extents 2 and 4; they must be equal, or one of them 1",
   );
   const shape = [2, 3, 2, 3, 2, 3, 2], turned = rowMajor(shape).toReversed();
   const error = assertThrows(() => walkOf("add", shape, [{ shape, strides: turned }]), RangeError);
-  assert(error.message.startsWith("Cannot add into [2, 3, 2, 3, 2, 3, 2]: the operands' axes"));
+  assert(error.message.startsWith("Cannot add into [2,3,2,3,2,3,2]: the operands' axes"));
 });

@@ -1,7 +1,7 @@
 // Extrema, where they are, and any and all, against plain loops; NaN and ties as in PyTorch.
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { all, any, argmax, argmin, max, min, Tensor } from "../../mod.ts";
+import { all, any, argmax, argmin, max, median, min, Tensor } from "../../mod.ts";
 import { checkOp } from "./gradients.ts";
 import { linesAlong } from "./plain.ts";
 import { device, deviceTest, normal, random } from "./on_device.ts";
@@ -71,6 +71,9 @@ deviceTest("the extremum of nothing is refused, unless there are no results", ()
     "Cannot compute max of [0,3]: there are no elements to choose from",
   );
   assertThrows(() => argmin(x), RangeError, "Cannot compute argmin of [0,3]");
+  using nothing = Tensor.zeros<"float32", 2>(device, "float32", [0, 0]);
+  const choices = [() => max(nothing, 1), () => argmin(nothing, 1), () => median(nothing, 1)];
+  for (const choose of choices) assertThrows(choose, RangeError, "of [0,0]: there are no elements");
   using none = max(x, 1);
   assertEquals([...none.shape], [0]);
 });

@@ -4,6 +4,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { Device, Tensor } from "../../mod.ts";
+import { fromBfloat16, toBfloat16 } from "../../src/tensor/bfloat16.ts";
+
+export { fromBfloat16, toBfloat16 as bfloat16Bits };
 
 /** The device of this process. */
 export const device: Device = await Device.open();
@@ -39,20 +42,9 @@ export function normalMatrix(rows: number, columns: number, deviation = 1) {
   return { data, tensor: Tensor.from<"float32", 2>(device, "float32", [rows, columns], data) };
 }
 
-/** The 16 bits of x as bfloat16, rounded to nearest, ties to even. */
-export function bfloat16Bits(x: number): number {
-  const bits = new Uint32Array(Float32Array.of(x).buffer)[0];
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16 & 0xffff;
-}
-
-/** The number that 16 bits of bfloat16 stand for. */
-export function fromBfloat16(bits: number): number {
-  return new Float32Array(Uint32Array.of(bits << 16).buffer)[0];
-}
-
 /** x rounded to bfloat16. */
 export function roundToBfloat16(x: number): number {
-  return fromBfloat16(bfloat16Bits(x));
+  return fromBfloat16(toBfloat16(x));
 }
 
 /** How far `actual` is from `expected`: ‖a − e‖ / ‖e‖, and max|a − e| / max|e|. */

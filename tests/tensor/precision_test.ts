@@ -2,12 +2,12 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { scope, Tensor } from "../../mod.ts";
-import { fromFloat32, toFloat32 } from "../../src/tensor/precision.ts";
+import { inType, toFloat32 } from "../../src/tensor/precision.ts";
 import { bfloat16Bits, device, deviceTest } from "./on_device.ts";
 
 deviceTest("float32 that is contiguous stays itself", () => {
   using x = Tensor.from<"float32", 1>(device, "float32", [2], [1, 2]);
-  assert(toFloat32(x) === x && fromFloat32(x, "float32") === x);
+  assert(toFloat32(x) === x && inType(x, "float32") === x);
 });
 
 deviceTest("bfloat16, and other strides, become contiguous float32", () => {
@@ -31,6 +31,6 @@ deviceTest("bfloat16, and other strides, become contiguous float32", () => {
 
 deviceTest("a result is rounded to bfloat16 once", () => {
   using x = Tensor.from<"float32", 1>(device, "float32", [2], [1 + 2 ** -9, -3.14159]);
-  using y = fromFloat32(x, "bfloat16");
+  using y = inType(x, "bfloat16");
   assertEquals([...y.dataSync()], [1 + 2 ** -9, -3.14159].map(bfloat16Bits));
 });

@@ -2,18 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import { Tensor } from "../../mod.ts";
-import { broadcastBatch, multiply } from "../../src/tensor/product.ts";
+import { multiply } from "../../src/tensor/product.ts";
 import { device, deviceTest } from "./on_device.ts";
-
-Deno.test("batches broadcast from the last axis", () => {
-  assertEquals(broadcastBatch([], []), []);
-  assertEquals(broadcastBatch([2, 3], []), [2, 3]);
-  assertEquals(broadcastBatch([3], [2, 1]), [2, 3]);
-  assertEquals(broadcastBatch([1, 3], [2, 3]), [2, 3]);
-  assertEquals(broadcastBatch([0], [1]), [0]);
-  assertEquals(broadcastBatch([2], [3]), null);
-  assertEquals(broadcastBatch([0], [2]), null);
-});
 
 /** Calls of gemm in `body`. */
 function products(body: () => Tensor): number {

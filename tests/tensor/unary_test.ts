@@ -47,6 +47,18 @@ for (const [name, { exact, positive }] of Object.entries(functions)) {
   });
 }
 
+deviceTest("neg keeps nothing for its gradient", () => {
+  using x = Tensor.from<"float32", 1>(device, "float32", [1], [3]).requireGrad();
+  using y = unary.square(x);
+  const before = device.liveBytes;
+  using z = unary.neg(y);
+  assertEquals(device.liveBytes, before + z.byteLength);
+  y.dispose();
+  assertEquals(device.liveBytes, before);
+  z.backward();
+  assertEquals([...x.grad!.dataSync()], [-6]);
+});
+
 deviceTest("sign, floor and round are exact, round to even, and have no gradient", () => {
   const x = [-2.5, -1.5, -0.5, 0, 0.5, 1.5, 2.5, 7.25, -1e10, Infinity, -Infinity, NaN];
   const even = (x: number) => {

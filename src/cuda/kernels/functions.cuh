@@ -59,7 +59,6 @@ __device__ __forceinline__ float softplus_of(float x) {
 }
 
 // Given x.
-FUNCTION(neg, -x, -g)
 FUNCTION(abs, absolute(x), g *sign_of(s))
 FUNCTION(square, x *x, 2.0f * g * s)
 FUNCTION(log, fast_log(x), g / s)

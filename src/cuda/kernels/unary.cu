@@ -34,7 +34,6 @@ __device__ void backward(T *__restrict__ dx, const T *__restrict__ g, const T *_
     backward<f_##name>(dx, g, saved, count);                                                       \
   }
 
-UNARY(neg)
 UNARY(abs)
 UNARY(square)
 UNARY(log)
@@ -107,7 +106,10 @@ PERIODIC(cos, 1, float32, float)
 PERIODIC(sin, 0, bfloat16, bfloat16)
 PERIODIC(cos, 1, bfloat16, bfloat16)
 
-// Functions that are flat almost everywhere.
+// Functions whose gradients take no other kernel: -g, and 0 of those that are flat almost everywhere.
+struct f_neg {
+  __device__ __forceinline__ static float value(float x) { return -x; }
+};
 struct f_sign {
   __device__ __forceinline__ static float value(float x) { return sign_of(x); }
 };
@@ -118,17 +120,19 @@ struct f_round {
   __device__ __forceinline__ static float value(float x) { return rintf(x); }
 };
 
-#define FLAT(name, dtype, type)                                                                    \
+#define FORWARD(name, dtype, type)                                                                 \
   extern "C" __global__ void unary_##name##_##dtype(type *y, const type *x, long long count) {     \
     forward<f_##name>(y, x, count);                                                                \
   }
 
-FLAT(sign, float32, float)
-FLAT(floor, float32, float)
-FLAT(round, float32, float)
-FLAT(sign, bfloat16, bfloat16)
-FLAT(floor, bfloat16, bfloat16)
-FLAT(round, bfloat16, bfloat16)
+FORWARD(neg, float32, float)
+FORWARD(sign, float32, float)
+FORWARD(floor, float32, float)
+FORWARD(round, float32, float)
+FORWARD(neg, bfloat16, bfloat16)
+FORWARD(sign, bfloat16, bfloat16)
+FORWARD(floor, bfloat16, bfloat16)
+FORWARD(round, bfloat16, bfloat16)
 
 // NaN stays NaN. The gradient passes where x lies within the limits.
 #define CLAMP(dtype, type)                                                                         \

@@ -2,13 +2,13 @@
 // and gated.cu.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { compareElements, input, output } from "./elementwise.ts";
 import type { SelfTest } from "./self_test.ts";
 import type { Random } from "./random.ts";
 import { TOLERANCE } from "./tolerance.ts";
 import { ACTIVATIONS } from "./unary.ts";
 
-type Float = "float32" | "bfloat16";
 const tolerance = TOLERANCE.elementwise(16);
 
 /** Compares f(x + bias), and its gradient, with the formulas. */
@@ -16,7 +16,7 @@ export function checkBias(
   device: Device,
   random: Random,
   name: string,
-  dtype: Float,
+  dtype: FloatType,
   rows: number,
   columns: number,
   prefix = "",
@@ -61,7 +61,7 @@ export const GATES: Record<string, Record<"value" | "slope" | "size", (x: number
 };
 
 /** The pairs of types that there are kernels for. */
-export const PAIRS: (readonly [from: Float, to: Float])[] = [
+export const PAIRS: (readonly [from: FloatType, to: FloatType])[] = [
   ["float32", "float32"],
   ["bfloat16", "bfloat16"],
   ["float32", "bfloat16"],
@@ -77,7 +77,7 @@ export function pairsOf(name: string): typeof PAIRS {
 export function checkGated(
   device: Device,
   name: string,
-  [from, to]: readonly [Float, Float],
+  [from, to]: readonly [FloatType, FloatType],
   halves: Float32Array,
   gradients: Float32Array,
   rows: number,

@@ -2,8 +2,9 @@
 // compare.cu and select.cu.
 
 import type { Device } from "../../cuda/device.ts";
-import type { DType } from "../../tensor/dtype.ts";
 import { walkOf } from "../../tensor/broadcast.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import { elements, rowMajor } from "../../tensor/strides.ts";
 import { compareElements, input, output } from "./elementwise.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
@@ -88,7 +89,7 @@ export type Lay = { shape: readonly number[]; strides: readonly number[] } | nul
 
 /** Row-major. */
 export function dense(...shape: number[]): Lay {
-  return { shape, strides: shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1)) };
+  return { shape, strides: rowMajor(shape) };
 }
 
 /** Compares an operation over `shape` of operands that lie so. */
@@ -114,7 +115,7 @@ export function checkOperation(
     const numbers = draw(last + 1, type);
     return lay ? input(device, type, numbers) : { pointer: 0, numbers };
   });
-  const size = shape.reduce((product, extent) => product * extent, 1);
+  const size = elements(shape);
   const y = output(device, result, size);
   const numbers = operands.map(({ pointer, numbers }) => pointer === 0 ? numbers[0]! : 0);
   device.kernel(`${prefix}${kernel}_${dtype}`).overElements(

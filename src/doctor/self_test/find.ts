@@ -1,6 +1,7 @@
 // The first place of a value along the middle axis of [outer, reduced, inner] against a search.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertAllSame, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given } from "./guarded.ts";
 import { lines, type Reduced } from "./reduce.ts";
@@ -12,7 +13,7 @@ const NOWHERE = 0x7f7f7f7f;
 /** Compares the first place of `value(line)` in each line of x with a search. */
 export function checkFind(
   device: Device,
-  dtype: "float32" | "bfloat16",
+  dtype: FloatType,
   x: ArrayLike<number>,
   shape: Reduced,
   value: (line: number[]) => number,

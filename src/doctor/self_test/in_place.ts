@@ -1,7 +1,7 @@
 // Changes in place against the same sum and product in float64.
 
 import type { Device } from "../../cuda/device.ts";
-import type { DType } from "../../tensor/dtype.ts";
+import type { DType, FloatType } from "../../tensor/dtype.ts";
 import { compareElements, input } from "./elementwise.ts";
 import { type Guarded, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
@@ -12,7 +12,7 @@ import { TOLERANCE } from "./tolerance.ts";
 export function checkInPlace(
   device: Device,
   random: Random,
-  dtype: "float32" | "bfloat16",
+  dtype: FloatType,
   count: number,
   prefix = "",
 ): number {

@@ -1,6 +1,7 @@
 // Norms of rows against x / √(mean(x²) + ε) · g, or the same of x - mean(x), in float64.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertAllSame, assertClose, bfloat16ToNumbers } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
@@ -10,7 +11,7 @@ import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
 /** Which norm, what type its result has, and what else it takes. */
 export interface NormKind {
   norm: "rms" | "layer";
-  dtype: "float32" | "bfloat16";
+  dtype: FloatType;
   /** Whether x is added to a branch first. */
   branch?: boolean;
   bias?: boolean;

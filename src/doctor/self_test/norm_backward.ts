@@ -1,6 +1,7 @@
 // Gradients of norms of rows against their formulas in float64.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
@@ -10,7 +11,7 @@ import { TOLERANCE } from "./tolerance.ts";
 /** Which norm, what type the gradient of its result has, and what is asked for. */
 export interface NormBackwardKind {
   norm: "rms" | "layer";
-  dtype: "float32" | "bfloat16";
+  dtype: FloatType;
   /** Whether the gradient begins with another. */
   base?: boolean;
   /** Whether gain and bias need none. */

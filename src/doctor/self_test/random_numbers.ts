@@ -1,7 +1,7 @@
 // Random numbers against what the plain Philox's words make of in float64.
 
 import type { Device } from "../../cuda/device.ts";
-import type { DType } from "../../tensor/dtype.ts";
+import type { DType, FloatType } from "../../tensor/dtype.ts";
 import { type Draw, drawBlock, drawWords } from "../../tensor/philox.ts";
 import { assertAllSame, assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
@@ -9,7 +9,6 @@ import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
 import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
 
-type FloatType = "float32" | "bfloat16";
 /** Types that there are kernels for. */
 export const TYPES: FloatType[] = ["float32", "bfloat16"];
 

@@ -1,6 +1,7 @@
 // Reductions over the middle axis of [outer, reduced, inner] against float64, in one stage and in two.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
@@ -8,7 +9,7 @@ import type { SelfTest } from "./self_test.ts";
 import { TOLERANCE } from "./tolerance.ts";
 
 /** The types that reductions take. */
-type ReducedType = "float32" | "bfloat16" | "uint8";
+type ReducedType = FloatType | "uint8";
 
 /** What an operation computes: terms that are added, or one value of all. */
 interface Operation {

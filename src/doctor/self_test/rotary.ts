@@ -1,6 +1,7 @@
 // The fused projection split into heads, queries and keys turned by their position's angles.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
@@ -15,7 +16,7 @@ export function checkHeads(
   device: Device,
   random: Random,
   [tokens, heads, kvHeads, d]: Sizes,
-  dtype: "float32" | "bfloat16",
+  dtype: FloatType,
   prefix = "",
 ): number {
   const all = heads + 2 * kvHeads, half = d / 2, group = heads / kvHeads;
@@ -87,7 +88,7 @@ export function checkRotate(
   random: Random,
   [batch, tokens, heads, d, pairs]: Turned,
   { dtype, adjacent, direction }: {
-    dtype: "float32" | "bfloat16";
+    dtype: FloatType;
     adjacent: boolean;
     direction: number;
   },

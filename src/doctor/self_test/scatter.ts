@@ -1,14 +1,13 @@
 // Sums by index against sums in float64.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { indices, type Taken } from "./gather.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
 import { TOLERANCE } from "./tolerance.ts";
-
-type FloatType = "float32" | "bfloat16";
 
 function draw(device: Device, random: Random, length: number, dtype: FloatType) {
   const values = random.normals(length), bits = numbersToBfloat16(values);

@@ -1,14 +1,12 @@
 // Softmax and its logarithm over rows, and their gradients, against their formulas in float64.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
 import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
-
-/** Type of the numbers. */
-export type FloatType = "float32" | "bfloat16";
 
 /** An input of a kernel as the device has it, and what its elements are as numbers. */
 export function rounded(device: Device, dtype: FloatType, values: ArrayLike<number>) {

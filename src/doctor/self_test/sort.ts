@@ -1,11 +1,11 @@
 // Sorted rows, the first of them, quantiles of them, and gradients, against sorting in TypeScript.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertAllSame, assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
-import type { FloatType } from "./softmax.ts";
 import { TOLERANCE } from "./tolerance.ts";
 
 /** Compares the first `top` elements of each sorted row, and where they come from, with stable sorting. */

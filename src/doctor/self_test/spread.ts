@@ -1,11 +1,12 @@
 // Gradients of reductions against their formulas in float64.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertClose } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
-import { type FloatType, numbers, rounded } from "./softmax.ts";
+import { numbers, rounded } from "./softmax.ts";
 import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
 
 /** What an element takes of a gradient. */

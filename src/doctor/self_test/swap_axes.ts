@@ -1,12 +1,11 @@
 // Exchange of the two middle axes against an index by index copy.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { assertAllSame, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
-
-type FloatType = "float32" | "bfloat16";
 
 /** The pairs of types that there are kernels for. */
 export const PAIRS: (readonly [FloatType, FloatType])[] = [

@@ -2,6 +2,7 @@
 // tensor in activation.cu.
 
 import type { Device } from "../../cuda/device.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { compareElements, input, output } from "./elementwise.ts";
 import { erf } from "./functions.ts";
 import type { Random } from "./random.ts";
@@ -12,7 +13,7 @@ import { TOLERANCE } from "./tolerance.ts";
 export interface PlainFunction {
   /** y = f(x) */
   value: (x: number) => number;
-  /** f'(x), given x or y as the kernel is; none for functions that are flat almost everywhere. */
+  /** f'(x), given x or y as the kernel is; none where there is no kernel for it. */
   slope?: (saved: number) => number;
   /** What errors of y are relative to, where not to y itself. */
   size?: (x: number) => number;
@@ -69,7 +70,7 @@ export const ACTIVATIONS: Record<string, Required<Omit<PlainFunction, "positive"
 /** Every function of one tensor, by the name of its kernels. */
 export const FUNCTIONS: Record<string, PlainFunction> = {
   ...ACTIVATIONS,
-  neg: { value: (x) => -x, slope: () => -1 },
+  neg: { value: (x) => -x },
   abs: { value: Math.abs, slope: Math.sign },
   square: { value: (x) => x * x, slope: (x) => 2 * x },
   log: { value: Math.log, slope: (x) => 1 / x, positive: true },
@@ -97,8 +98,6 @@ export const FUNCTIONS: Record<string, PlainFunction> = {
   round: { value: evenRound },
 };
 
-type Float = "float32" | "bfloat16";
-
 // The functions are within four places, eight roundings; some arithmetic around them.
 const tolerance = TOLERANCE.elementwise(16);
 
@@ -106,7 +105,7 @@ const tolerance = TOLERANCE.elementwise(16);
 export function checkValue(
   device: Device,
   name: string,
-  dtype: Float,
+  dtype: FloatType,
   data: ArrayLike<number>,
   prefix = "",
 ): number {
@@ -123,7 +122,7 @@ export function checkValue(
 export function checkSlope(
   device: Device,
   name: string,
-  dtype: Float,
+  dtype: FloatType,
   gradients: ArrayLike<number>,
   data: ArrayLike<number>,
   prefix = "",
@@ -149,7 +148,7 @@ export function inputsOf(name: string, random: Random, count: number): Float32Ar
 /** Compares a clamp and its gradient with the comparisons that it is. */
 export function checkClamp(
   device: Device,
-  dtype: Float,
+  dtype: FloatType,
   data: ArrayLike<number>,
   prefix = "",
 ): number {

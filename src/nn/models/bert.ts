@@ -2,19 +2,26 @@
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family } from "../family.ts";
-import { readActivation } from "./activations.ts";
+import { readActivation, refuseSettings } from "./settings.ts";
 
 /** BERT in Hugging Face's format; what comes after the encoder is left out. */
 export const bertFamily: Family = {
   modelTypes: ["bert"],
   prefix: "bert.",
   ignored: /(^|\.)(pooler|cls|classifier)\.|position_ids$/,
+  // As TensorFlow calls them, which BERT was first trained with.
+  older: (name) =>
+    name.replace(/LayerNorm\.weight$/, "LayerNorm.gamma").replace(
+      /LayerNorm\.bias$/,
+      "LayerNorm.beta",
+    ),
   config(json): TransformerConfig {
     const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
     const positions = json.string("position_embedding_type", "absolute");
     if (positions !== "absolute") {
       throw json.error(`its "position_embedding_type" is "${positions}", not "absolute"`);
     }
+    refuseSettings(json, ["is_decoder", "add_cross_attention"]);
     return checkConfig({
       family: "bert",
       layers: json.whole("num_hidden_layers"),

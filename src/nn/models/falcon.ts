@@ -1,9 +1,10 @@
-// Falcon: attention and MLP side by side; one key-value head (7B), groups (40B), or one a query head with ALiBi (RW).
+// Falcon: attention and MLP side by side; one key-value head (7B), groups (40B, 11B), or one a query head with ALiBi
+// (RW).
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family } from "../family.ts";
 import { rotaryFactors } from "../rotary_scaling.ts";
-import { readActivation } from "./activations.ts";
+import { readActivation } from "./settings.ts";
 import { groupedParts } from "./fused.ts";
 
 /** Falcon in Hugging Face's format. */
@@ -20,9 +21,6 @@ export const falconFamily: Family = {
       ? 1
       : heads;
     const parallel = grouped || json.boolean("parallel_attn", true);
-    if (!json.boolean("tie_word_embeddings", true)) {
-      throw json.error('its "tie_word_embeddings" is false, which is not supported');
-    }
     return checkConfig({
       family: "falcon",
       layers: json.whole("num_hidden_layers"),
@@ -48,7 +46,7 @@ export const falconFamily: Family = {
       mlpNorm: !parallel || (grouped && json.whole("num_ln_in_parallel_attn", 2) === 2),
       attention: { causal: true, bias, outputBias: bias },
       mlp: { kind: "plain", activation: readActivation(json, "activation", "gelu"), bias },
-      head: { kind: "tied", bias: false },
+      head: { kind: json.boolean("tie_word_embeddings", true) ? "tied" : "own", bias: false },
     }, (problem) => json.error(problem));
   },
   sources({ heads, keyValueHeads, headDimension: d, hiddenSize, block, mlpNorm }) {
@@ -58,6 +56,7 @@ export const falconFamily: Family = {
     return {
       "embed": "transformer.word_embeddings",
       "norm": "transformer.ln_f",
+      "head": "lm_head",
       "layers.*.attn.norm": two ? `${layer}.ln_attn` : `${layer}.input_layernorm`,
       "layers.*.attn.qkv.weight": groupedParts(`${fused}.weight`, { ...rows, width: hiddenSize }),
       "layers.*.attn.qkv.bias": groupedParts(`${fused}.bias`, rows),

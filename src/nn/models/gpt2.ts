@@ -4,7 +4,7 @@ import type { ConfigJson } from "../../formats/config_json.ts";
 import { type BuildOptions, buildTransformer } from "../build.ts";
 import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family, StoredPart } from "../family.ts";
-import { readActivation, refuseSettings } from "./activations.ts";
+import { readActivation, refuseSettings, requireSettings } from "./settings.ts";
 import type { Transformer } from "../transformer.ts";
 
 /** GPT-2 in Hugging Face's format. */
@@ -15,6 +15,7 @@ export const gpt2Family: Family = {
   config(json: ConfigJson): TransformerConfig {
     const hiddenSize = json.whole("n_embd"), heads = json.whole("n_head");
     refuseSettings(json, ["scale_attn_by_inverse_layer_idx", "add_cross_attention"]);
+    requireSettings(json, ["scale_attn_weights", "tie_word_embeddings"]);
     return checkConfig({
       family: "gpt2",
       layers: json.whole("n_layer"),

@@ -3,7 +3,7 @@
 import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family } from "../family.ts";
 import { rotaryFactors } from "../rotary_scaling.ts";
-import { readActivation } from "./activations.ts";
+import { readActivation } from "./settings.ts";
 import { groupedParts } from "./fused.ts";
 
 /** GPT-NeoX in Hugging Face's format. */

@@ -37,8 +37,7 @@ export function readLlama(json: ConfigJson): TransformerConfig {
   const activation = json.string("hidden_act", "silu");
   if (activation !== "silu") throw json.error(`its "hidden_act" is "${activation}", not "silu"`);
   const bias = json.boolean("attention_bias", family === "qwen2");
-  // Qwen2 says beside the window whether it is in use.
-  const windowed = family === "mistral" || json.boolean("use_sliding_window", false);
+  const windowed = family === "mistral" || (family === "qwen2" && usesWindow(json));
   return checkConfig({
     ...SHAPE,
     family,
@@ -71,6 +70,16 @@ export function readLlama(json: ConfigJson): TransformerConfig {
     mlp: { kind: "gated", activation, bias: json.boolean("mlp_bias", false) },
     head: { kind: json.boolean("tie_word_embeddings", false) ? "tied" : "own", bias: false },
   }, (problem) => json.error(problem));
+}
+
+/** Whether the layers of a Qwen2 model see a window of keys: those from the one it names on do, if it says so at all. */
+function usesWindow(json: ConfigJson): boolean {
+  if (!json.boolean("use_sliding_window", false)) return false;
+  const first = json.whole("max_window_layers", 28);
+  if (first === 0 || first >= json.whole("num_hidden_layers")) return first === 0;
+  throw json.error(
+    `its "max_window_layers" is ${first}: a window for some layers and not for others is not supported`,
+  );
 }
 
 /** LLaMA, Mistral and Qwen2 in Hugging Face's format. */

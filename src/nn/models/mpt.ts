@@ -2,6 +2,7 @@
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family } from "../family.ts";
+import { refuseSettings, requireSettings } from "./settings.ts";
 
 /** MPT in Hugging Face's format. */
 export const mptFamily: Family = {
@@ -10,20 +11,21 @@ export const mptFamily: Family = {
   config(json): TransformerConfig {
     const hiddenSize = json.whole("d_model"), heads = json.whole("n_heads");
     const attention = json.object("attn_config");
-    if (!attention.boolean("alibi", true)) {
-      throw json.error('its "attn_config.alibi" is false, which is not supported');
-    }
-    for (const key of ["qk_ln", "prefix_lm"]) {
-      if (attention.boolean(key, false)) {
-        throw json.error(`its "attn_config.${key}" is true, which is not supported`);
+    requireSettings(attention, ["alibi"]);
+    refuseSettings(attention, ["qk_ln", "prefix_lm"]);
+    for (const [settings, key] of [[attention, "softmax_scale"], [json, "logit_scale"]] as const) {
+      if (settings.has(key)) {
+        throw json.error(`it has ${settings.nameOf(key)}, which is not supported`);
       }
+    }
+    const norm = json.string("norm_type", "low_precision_layernorm");
+    if (!norm.endsWith("layernorm")) {
+      throw json.error(`its "norm_type" is "${norm}", no layer norm`);
     }
     if (attention.string("attn_type", "multihead_attention") !== "multihead_attention") {
       throw json.error('its "attn_config.attn_type" must be "multihead_attention"');
     }
-    if (!json.boolean("no_bias", true)) {
-      throw json.error('its "no_bias" is false, which is not supported');
-    }
+    requireSettings(json, ["no_bias", "tie_word_embeddings"]);
     return checkConfig({
       family: "mpt",
       layers: json.whole("n_layers"),

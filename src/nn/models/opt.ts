@@ -3,7 +3,7 @@
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family } from "../family.ts";
-import { readActivation } from "./activations.ts";
+import { readActivation, requireSettings } from "./settings.ts";
 
 /** Rows of the table of positions before the first one. */
 const OFFSET = 2;
@@ -18,9 +18,7 @@ export const optFamily: Family = {
     const width = json.whole("word_embed_proj_dim", hiddenSize);
     const pre = json.boolean("do_layer_norm_before", true);
     const bias = json.boolean("enable_bias", true);
-    if (!json.boolean("tie_word_embeddings", true)) {
-      throw json.error('its "tie_word_embeddings" is false, which is not supported');
-    }
+    requireSettings(json, ["tie_word_embeddings", "layer_norm_elementwise_affine"]);
     return checkConfig({
       family: "opt",
       layers: json.whole("num_hidden_layers"),
@@ -36,7 +34,7 @@ export const optFamily: Family = {
       norm: {
         kind: "layer",
         epsilon: 1e-5,
-        bias: json.boolean("layer_norm_elementwise_affine", true),
+        bias: true,
         placement: pre ? "pre" : "post",
         final: pre && !json.boolean("_remove_final_layer_norm", false),
       },

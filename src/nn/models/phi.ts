@@ -3,7 +3,7 @@
 import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family } from "../family.ts";
 import { rotaryFactors } from "../rotary_scaling.ts";
-import { readActivation, refuseSettings } from "./activations.ts";
+import { readActivation, refuseSettings } from "./settings.ts";
 
 /** Phi-1, 1.5 and 2 in Hugging Face's format. */
 export const phiFamily: Family = {

@@ -138,7 +138,7 @@ function tokensFigure(analysis: Analysis, place: Place): Figure {
   const shown = shownSequence(analysis);
   const sequence = analysis.sequences[shown];
   const rows = place.data.layers.map(({ sequences }) =>
-    sequences.find((statistics) => statistics.sequence === shown)?.tokenMaxima ?? []
+    largestOf(sequences.filter(({ sequence }) => sequence === shown).map((one) => one.tokenMaxima))
   );
   const tokens = Math.max(0, ...rows.map((row) => row.length));
   return heatMap({
@@ -228,4 +228,10 @@ function strongest(
     if (chosen.every((other) => apart(other, feature))) chosen.push(feature);
   }
   return chosen;
+}
+
+/** Token by token, the largest of several rows: of the experts that got it, where there are several. */
+function largestOf(rows: number[][]): number[] {
+  const length = Math.max(0, ...rows.map((row) => row.length));
+  return Array.from({ length }, (_, i) => Math.max(...rows.map((row) => row[i] ?? 0)));
 }

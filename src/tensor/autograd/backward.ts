@@ -1,6 +1,7 @@
 // The backward pass: from results to what they derive from, each operation once, the latest first.
 
 import { add, addInPlace } from "../arithmetic.ts";
+import { toBfloat16 } from "../bfloat16.ts";
 import { copyInto } from "../contiguous.ts";
 import type { DType, FloatType } from "../dtype.ts";
 import { keep, keepReturned } from "../scope.ts";
@@ -158,7 +159,7 @@ function seed(root: Tensor, gradient?: Tensor): Tensor {
         "reduce it first, or give { gradient }",
     );
   }
-  const one = root.dtype === "bfloat16" ? 0x3f80 : 1;
+  const one = root.dtype === "bfloat16" ? toBfloat16(1) : 1;
   return Tensor.from(root.device, root.dtype, root.shape, [one]);
 }
 

@@ -85,7 +85,7 @@ for (const name of names) {
   deviceTest(`${name} computes what transformers does`, async () => {
     using model = await loadModel(`${folder}/${name}`);
     // Each of two sequences: logits, and three places of two layers, but for those without one of them.
-    const missing = { bert: 1, mixtral: 2, falcon_rw: 2 }[name] ?? 0;
+    const missing = { bert: 1, bert_pretraining: 1, mixtral: 2, falcon_rw: 2 }[name] ?? 0;
     const expected = 2 * (1 + 2 * 3 - missing);
     assertEquals(await compare(model, name), expected);
     assertEquals(model.name, name);
@@ -193,11 +193,19 @@ const REFUSED: [model: string, settings: Record<string, unknown>, words: string]
   ["llama3", { rope_parameters: { rope_type: "yarn" } }, 'rotary scaling "yarn" is not supported'],
   ["gpt2", { activation_function: "elu" }, 'its "activation_function" is "elu"; what is known is'],
   ["gpt2", { add_cross_attention: true }, '"add_cross_attention" is true, which is not supported'],
+  ["llama_linear", { rope_scaling: { type: "linear" } }, '"rope_scaling.factor" is missing'],
+  ["gpt2", { scale_attn_weights: false }, '"scale_attn_weights" is false'],
+  ["qwen2", { use_sliding_window: true, max_window_layers: 1 }, '"max_window_layers" is 1'],
   ["mpt", { attn_config: { alibi: false } }, '"attn_config.alibi" is false'],
+  ["mpt", { attn_config: { qk_ln: true } }, '"attn_config.qk_ln" is true'],
+  ["mpt", { attn_config: { softmax_scale: 1 } }, 'it has "attn_config.softmax_scale"'],
+  ["mpt", { norm_type: "rmsnorm" }, 'its "norm_type" is "rmsnorm", no layer norm'],
+  ["opt", { layer_norm_elementwise_affine: false }, '"layer_norm_elementwise_affine" is false'],
   ["mixtral", { num_experts_per_tok: 5 }, "each token to 5 of 4 experts"],
   ["mistral", { sliding_window: 0 }, "its attention window is 0"],
   ["phi", { qk_layernorm: true }, '"qk_layernorm" is true'],
   ["bert", { position_embedding_type: "relative_key" }, '"position_embedding_type"'],
+  ["bert", { is_decoder: true }, '"is_decoder" is true'],
 ];
 
 for (const [name, settings, words] of REFUSED) {
@@ -219,4 +227,19 @@ deviceTest("an encoder has hidden states and no logits", async () => {
   using hidden = h;
   const error = await assertRejects(() => Promise.try(() => model.logits(hidden)), RangeError);
   assert(error.message.includes("the bert model has no output layer"));
+});
+
+deviceTest("a window of Qwen2 is for the layers from the one that it names on", async () => {
+  for (
+    const [first, window] of [[0, 3], [2, undefined], [28, undefined], [
+      undefined,
+      undefined,
+    ]] as const
+  ) {
+    const settings = { use_sliding_window: true, sliding_window: 3, max_window_layers: first };
+    await withChanged("qwen2", (all) => Object.assign(all, settings), async (path) => {
+      using model = await loadModel(path);
+      assertEquals(model.config.attention.window, window);
+    });
+  }
 });

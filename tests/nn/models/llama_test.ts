@@ -246,7 +246,17 @@ deviceTest("probes get each tap with its name, shape, layer and sequence, in ord
           `layers.${l}.output ${l} ${sequence} [${T},16]`,
         ]),
       ];
-      assertEquals(lines, ["embed -1 0 [3,16]", "embed -1 1 [1,16]", ...layer(0), ...layer(1)]);
+      // A layer's weights come while the one before runs.
+      const [weights, others] = [true, false].map((is) =>
+        [...layer(0), ...layer(1)].filter((line) => line.includes("weight") === is)
+      );
+      assertEquals(lines.filter((line) => line.includes("weight")), weights);
+      assertEquals(
+        lines.filter((line) => !line.includes("weight")),
+        ["embed -1 0 [3,16]", "embed -1 1 [1,16]", ...others],
+      );
+      const at = (part: string) => lines.findIndex((line) => line.startsWith(part));
+      assert(at("layers.1.mlp.down.weight") < at("layers.1.attn.q_rotated"));
     }
   });
 });

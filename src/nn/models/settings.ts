@@ -1,4 +1,4 @@
-// Hugging Face's names of activation functions.
+// What several families read alike: Hugging Face's names of activation functions, switches that must be off or on.
 
 import type { ConfigJson } from "../../formats/config_json.ts";
 import type { MlpActivation } from "../config.ts";
@@ -24,6 +24,17 @@ export function readActivation(json: ConfigJson, key: string, otherwise: string)
 /** Throws if one of these settings is true. */
 export function refuseSettings(json: ConfigJson, keys: readonly string[]): void {
   for (const key of keys) {
-    if (json.boolean(key, false)) throw json.error(`its "${key}" is true, which is not supported`);
+    if (json.boolean(key, false)) {
+      throw json.error(`its ${json.nameOf(key)} is true, which is not supported`);
+    }
+  }
+}
+
+/** Throws if one of these settings is false. */
+export function requireSettings(json: ConfigJson, keys: readonly string[]): void {
+  for (const key of keys) {
+    if (!json.boolean(key, true)) {
+      throw json.error(`its ${json.nameOf(key)} is false, which is not supported`);
+    }
   }
 }
