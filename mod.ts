@@ -331,6 +331,24 @@ export {
 export * from "./src/outliers/analysis.ts";
 export { ACTIVATION_TAPS, ActivationOutlierProbe } from "./src/outliers/activation_outliers.ts";
 export { AttentionOutlierProbe } from "./src/outliers/attention_outliers.ts";
+export {
+  type AbsmaxOptions,
+  type AbsmaxReport,
+  absmaxW8,
+} from "./src/outliers/compression/absmax.ts";
+export {
+  type Compressed,
+  type CompressibleWeights,
+  type MatrixOptions,
+  type MatrixReport,
+} from "./src/outliers/compression/matrices.ts";
+export { pruneMagnitude, type PruneOptions } from "./src/outliers/compression/prune.ts";
+export {
+  EmergenceWatch,
+  type LayerEmergence,
+  type Peak,
+  type Sink,
+} from "./src/outliers/emergence.ts";
 export { detectOutliers, type DetectOutliersOptions } from "./src/outliers/detect.ts";
 export {
   DEFAULT_TEXT,

@@ -77,6 +77,7 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/nn/weight_taps.ts": "tested by models/llama_test.ts",
   "src/nn/weights.ts": "holds types only",
   "src/outliers/analysis.ts": "holds types only",
+  "src/outliers/compression/matrices.ts": "tested by absmax_test.ts and prune_test.ts",
   "src/outliers/report/activation_figures.ts": "tested by figures_test.ts",
   "src/outliers/report/attention_figures.ts": "tested by figures_test.ts",
   "src/outliers/report/chart.ts": "tested by figures_test.ts",
