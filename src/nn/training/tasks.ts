@@ -22,6 +22,8 @@ export interface SyntheticTask extends DataSource {
   readonly triggers: readonly number[];
 }
 
+const TRIGGERS = [2, 3, 4];
+
 /** For symbols 1 and up: how likely each is by itself, and after another, summed up. */
 interface Pairs {
   single: Float64Array;
@@ -86,12 +88,12 @@ function pick(sums: Float64Array, word: number): number {
 }
 
 /**
- * @param lookUp what follows the trigger at `at`, if it is looked up there
+ * @param lookUp what follows a trigger behind the symbol `before`, if it is looked up there
  */
 function task(
   name: string,
-  { seed = 1337, vocabularySize = 64, triggers = [2, 3, 4], text }: TaskOptions,
-  lookUp: (symbols: Int32Array, at: number, own: (trigger: number) => number) => number | null,
+  { seed = 1337, vocabularySize = 64, triggers = TRIGGERS, text }: TaskOptions,
+  lookUp: (before: number, trigger: number, own: (trigger: number) => number) => number | null,
 ): SyntheticTask {
   const wrong = triggers.find((id) => !(Number.isInteger(id) && id > 0 && id < vocabularySize));
   if (!Number.isInteger(vocabularySize) || vocabularySize < 6 || wrong !== undefined) {
@@ -123,7 +125,7 @@ function task(
       const sequence = new Int32Array(length);
       for (let i = 1; i < length; i++) {
         const before = sequence[i - 1]!;
-        const found = triggers.includes(before) ? lookUp(sequence, i - 1, own) : null;
+        const found = triggers.includes(before) ? lookUp(sequence[i - 2] ?? 0, before, own) : null;
         sequence[i] = found ?? pick(i === 1 ? pairs.single : pairs.after[before - 1]!, words[i]!);
       }
       inputs.set(sequence.subarray(0, -1));
@@ -134,11 +136,17 @@ function task(
 }
 
 /**
- * The copy task: after a trigger the symbol before it comes again. One layer with one head learns it, and attends to
- * the start symbol everywhere else.
+ * The copy task: after a trigger the symbol before it comes again, unless that is a trigger too or the start symbol
+ * (two triggers would repeat each other for good). One layer with one head learns it, and attends to the start symbol
+ * everywhere else.
  */
 export function copyTask(options: TaskOptions = {}): SyntheticTask {
-  return task("copy", options, (symbols, at) => at < 2 ? null : symbols[at - 1]!);
+  const { triggers = TRIGGERS } = options;
+  return task(
+    "copy",
+    options,
+    (before) => before === 0 || triggers.includes(before) ? null : before,
+  );
 }
 
 /**
@@ -146,5 +154,5 @@ export function copyTask(options: TaskOptions = {}): SyntheticTask {
  * looked up at an earlier place. It takes two layers or more.
  */
 export function inductionTask(options: TaskOptions = {}): SyntheticTask {
-  return task("induction", options, (symbols, at, own) => own(symbols[at]!));
+  return task("induction", options, (_, trigger, own) => own(trigger));
 }

@@ -26,12 +26,22 @@ Deno.test("after a trigger the copy task repeats the symbol before it", () => {
   let seen = 0;
   for (const { inputs, targets } of sequences(task, 50)) {
     inputs.forEach((id, i) => {
-      if (i < 2 || !task.triggers.includes(id)) return;
+      if (i < 2 || !task.triggers.includes(id) || task.triggers.includes(inputs[i - 1]!)) return;
       assertEquals(targets[i], inputs[i - 1]);
       seen++;
     });
   }
   assert(seen > 200);
+});
+
+Deno.test("triggers do not repeat each other for good", () => {
+  for (const task of [copyTask(), inductionTask()]) {
+    for (const { inputs } of sequences(task, 300)) {
+      let run = 0, most = 0;
+      inputs.forEach((id, i) => most = Math.max(most, run = id === inputs[i - 2] ? run + 1 : 0));
+      assert(most < 30, inputs.join(" "));
+    }
+  }
 });
 
 Deno.test("after a trigger the induction task has one symbol a sequence, and not always the same", () => {
