@@ -74,7 +74,6 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/nn/resident_weights.ts": "tested by models/families_test.ts and build_test.ts",
   "src/nn/rotary_scaling.ts": "tested by models/families_test.ts, with LLaMA's scalings",
   "src/nn/run.ts": "tested by models/llama_test.ts, as what probes get",
-  "src/nn/transformer.ts": "tested by models/llama_test.ts and families_test.ts",
   "src/nn/weight_set.ts": "tested by models/families_test.ts",
   "src/nn/weight_taps.ts": "tested by models/llama_test.ts",
   "src/nn/weights.ts": "holds types only",
