@@ -78,6 +78,7 @@ export { llama, type LlamaOptions } from "./src/nn/models/llama.ts";
 export { type Weights } from "./src/nn/weights.ts";
 export { type WeightSet } from "./src/nn/weight_set.ts";
 export { generate, type GenerateOptions } from "./src/nn/generate.ts";
+export { saveModel } from "./src/nn/save.ts";
 export { KeyValueCache } from "./src/nn/key_value_cache.ts";
 export { type SamplingOptions } from "./src/nn/sampling.ts";
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/nn/perplexity.ts";

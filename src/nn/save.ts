@@ -1,6 +1,6 @@
 // Saves models as `transformers` reads them: config.json and safetensors under the family's names.
 
-import { writeWhole } from "../formats/local_file.ts";
+import { writeAll, writeWhole } from "../formats/local_file.ts";
 import { ConfigJson } from "../formats/config_json.ts";
 import { saveSafetensors } from "../formats/safetensors.ts";
 import { contiguous, copyInto } from "../tensor/contiguous.ts";
@@ -57,8 +57,8 @@ export async function saveModel(model: Transformer, folder: string): Promise<voi
       }
       const end = row + piece.shape[0]!, first = row;
       scope(() => {
-        const into = piece.view?.(stored) ?? stored;
         if (!parameter) return;
+        const into = piece.view?.(stored) ?? stored;
         copyInto(into, contiguous(parameter.slice(first, end)).reshape(into.shape));
       });
       row = end;
@@ -79,5 +79,6 @@ export async function saveModel(model: Transformer, folder: string): Promise<voi
   }
   await Deno.mkdir(folder, { recursive: true });
   await saveSafetensors(`${folder}/model.safetensors`, Object.fromEntries(tensors));
-  await writeWhole(`${folder}/config.json`, JSON.stringify(settings, null, 2) + "\n");
+  const text = new TextEncoder().encode(JSON.stringify(settings, null, 2) + "\n");
+  await writeWhole(`${folder}/config.json`, (file) => writeAll(file, text));
 }

@@ -130,3 +130,26 @@ for (const name of names) {
     }
   });
 }
+
+for (const name of ["gpt2", "llama", "mixtral", "mpt"]) {
+  deviceTest(
+    `${name}'s loss and gradients are the same bits with layers computed twice`,
+    async () => {
+      using model = await loadModel(`${folder}/${name}`, { resident: "float32" });
+      for (const parameter of model.parameters.values()) parameter.requireGrad();
+      const ids = Array.from({ length: 18 }, (_, i) => (i * i + 3) % model.config.vocabularySize);
+      using inputs = Tensor.from<"int32", 2>(device, "int32", [2, 9], ids);
+      const run = (checkpointing: boolean) => {
+        using loss = model.loss(inputs, inputs, { checkpointing });
+        loss.backward();
+        const gradients = [...model.parameters.values()].map((parameter) => {
+          const values = parameter.grad!.dataSync();
+          parameter.zeroGrad();
+          return values;
+        });
+        return [loss.item(), gradients];
+      };
+      assertEquals(run(true), run(false));
+    },
+  );
+}
