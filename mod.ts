@@ -316,6 +316,7 @@ export {
   type WindowOptions,
 } from "./src/nn/training/data.ts";
 export { TrainingError } from "./src/nn/training/failure.ts";
+export { type LivePage, serveLog, type ServeLogOptions } from "./src/nn/training/live_page.ts";
 export { type LogRecord, readLog, TrainingLog } from "./src/nn/training/log.ts";
 export {
   copyTask,
