@@ -184,7 +184,7 @@ deviceTest("the model is told how to compute its loss", async () => {
 deviceTest("other optimizers are taken, and numbers that make no run refused", async () => {
   const result = await trained(100, {
     optimizer: ({ parameters }) => new Sgd(parameters, { weightDecay: 0 }),
-    schedule: constant({ peak: 3 }),
+    schedule: constant({ peak: 0.5 }),
   });
   assert(result.loss! < 4, `${result.loss}`);
   for (const wrong of [{ steps: 0 }, { batchSize: 1.5 }, { accumulation: -1 }]) {
