@@ -54,6 +54,8 @@ export { type EncodeOptions, type SpecialTokens, type Tokenizer } from "./src/fo
 export { GgufTokenizer } from "./src/formats/gguf_tokenizer.ts";
 export { TokenizerError, TokenizerJson } from "./src/formats/tokenizer_json.ts";
 export { type Checkpoint, type StoredTensor } from "./src/formats/checkpoint.ts";
+export { PyTorchCheckpoint, PyTorchError } from "./src/formats/pytorch_checkpoint.ts";
+export { PickledTensor, type PickleValue } from "./src/formats/pickle.ts";
 export { FileError } from "./src/formats/file_error.ts";
 export {
   TokenFile,
@@ -76,6 +78,7 @@ export { llama, type LlamaOptions } from "./src/nn/models/llama.ts";
 export { type Weights } from "./src/nn/weights.ts";
 export { type WeightSet } from "./src/nn/weight_set.ts";
 export { generate, type GenerateOptions } from "./src/nn/generate.ts";
+export { saveModel } from "./src/nn/save.ts";
 export { KeyValueCache } from "./src/nn/key_value_cache.ts";
 export { type SamplingOptions } from "./src/nn/sampling.ts";
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/nn/perplexity.ts";

@@ -91,13 +91,27 @@ const dequantize = BLOCK_TYPES.map((type): Case => ({
 const heads = 12, queries = 1024;
 const visible = heads * queries * (T - queries + (queries + 1) / 2);
 const softmax = (dtype: string, size: number): Case => ({
-  name: `softmax_causal_${dtype}`,
+  name: `attention_softmax_${dtype}`,
   shape: `[${queries}, ${heads}, ${T}]`,
   bytes: visible * 4 + heads * queries * T * size,
   aim: ROWS,
   run: () =>
-    device.kernel(`softmax_causal_${dtype}`)
-      .overRows(heads * queries, y, x, heads * queries, heads, T - queries, T, T, 0.125),
+    device.kernel(`attention_softmax_${dtype}`)
+      .overRows(
+        heads * queries,
+        y,
+        x,
+        0,
+        0,
+        heads * queries,
+        heads,
+        T - queries,
+        T,
+        T,
+        0.125,
+        0,
+        1,
+      ),
 });
 const columnSums = (dtype: string, size: number): Case => ({
   name: `attention_column_sums_${dtype}`,

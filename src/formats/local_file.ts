@@ -1,6 +1,6 @@
 // Files of this machine, as the readers and writers of formats need them.
 
-import { onExit } from "../host/clean_up.ts";
+import { aside } from "../host/clean_up.ts";
 
 /** Opens a regular file for reading, or says in a sentence why that cannot be. */
 export async function openLocalFile(
@@ -67,10 +67,9 @@ export async function writeWhole(
   path: string,
   write: (file: Deno.FsFile) => Promise<void>,
 ): Promise<void> {
-  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
-  using _cleanUp = onExit(() => Deno.removeSync(temporary)); // harmless once it is renamed
-  using file = await Deno.open(temporary, { write: true, createNew: true });
+  using beside = aside(path);
+  using file = await Deno.open(beside.temporary, { write: true, createNew: true });
   await write(file);
   await file.sync();
-  await Deno.rename(temporary, path);
+  await Deno.rename(beside.temporary, path);
 }

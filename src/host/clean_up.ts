@@ -20,3 +20,12 @@ export function onExit(cleanUp: () => void): Disposable {
     },
   };
 }
+
+/**
+ * A temporary name beside `path`, to write a file under before it is renamed, so that it appears whole or not at
+ * all. What is still there when disposed of, or when the process exits, is removed.
+ */
+export function aside(path: string): Disposable & { readonly temporary: string } {
+  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+  return { temporary, ...onExit(() => Deno.removeSync(temporary)) }; // it throws once that is renamed
+}

@@ -2,10 +2,9 @@
 
 import { noGrad } from "../tensor/autograd/recording.ts";
 import type { FloatType } from "../tensor/dtype.ts";
-import { sum } from "../tensor/sums.ts";
 import { swapAxes } from "../tensor/swap_axes.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { attentionMaps, plainAttention } from "./attention/plain.ts";
+import { attentionMaps } from "./attention/plain.ts";
 import { softmaxAttention } from "./attention/softmax_attention.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { WeightSet } from "./weight_set.ts";
@@ -26,10 +25,10 @@ export function attend(
 ): Hidden<FloatType> {
   const { heads, keyValueHeads, headDimension } = config, { batch, tokens, slopes } = run;
   const { causal, window } = config.attention;
-  // The fused kernels do what most models need, for analysis.
-  const whole = run.rotary?.cosine.shape[1] === headDimension / 2 && causal && batch === 1 &&
-    (window === undefined || window >= tokens) && !run.recorded && !run.cache;
-  const split = whole
+  // A kernel does what most models need, unrecorded, in one pass.
+  const simple = run.rotary?.cosine.shape[1] === headDimension / 2 && batch === 1 &&
+    !run.recorded && !run.cache;
+  const split = simple
     ? splitHeadsRotary(qkv, run.rotary!, heads, keyValueHeads)
     : splitHeads(qkv, run.rotary, heads, keyValueHeads, batch, run.first);
   if (run.cache) {
@@ -44,19 +43,16 @@ export function attend(
   run.emit("attn.k_rotated", split.k);
   run.emit("attn.v", split.v);
   const options = { batch, causal, window, slopes };
-  if (run.wants("attn.weights") || (!whole && run.wants("attn.cumulative"))) {
+  if (run.wants("attn.weights")) {
     noGrad(() => {
       const byHead = attentionMaps(split, options).permute([0, 2, 1, 3]); // kv g T S
-      const maps = byHead.reshape([batch * heads, tokens, run.first + tokens]);
-      run.emit("attn.weights", maps);
-      if (!whole) run.emit("attn.cumulative", sum(maps, 1));
+      run.emit("attn.weights", byHead.reshape([batch * heads, tokens, run.first + tokens]));
     });
   }
-  if (!whole) return plainAttention(split, options);
-  const cumulative = run.wants("attn.cumulative")
-    ? Tensor.zeros<"float32", 2>(qkv.device, "float32", [heads, tokens])
-    : undefined;
-  const context = softmaxAttention(split, cumulative);
-  if (cumulative) run.emit("attn.cumulative", cumulative);
+  if (!run.wants("attn.cumulative")) return softmaxAttention(split, options);
+  const all = run.first + tokens;
+  const cumulative = Tensor.zeros<"float32", 2>(qkv.device, "float32", [batch * heads, all]);
+  const context = softmaxAttention(split, { ...options, cumulative });
+  run.emit("attn.cumulative", cumulative);
   return context;
 }

@@ -11,8 +11,21 @@ import { assertClose, given, kernelTest, wanted } from "./kernels/bench.ts";
 /** Softmax of the rows of x by attention.cu: one query of as many heads, which sees every key. */
 function softmaxOfKernel(device: Device, rows: number, columns: number, x: Float32Array) {
   const from = given(device, "float32", x), to = wanted(device, "float32", x.length);
-  device.kernel("softmax_causal_float32")
-    .overRows(rows, to.pointer, from.pointer, rows, rows, columns - 1, columns, columns, 1);
+  device.kernel("attention_softmax_float32").overRows(
+    rows,
+    to.pointer,
+    from.pointer,
+    0,
+    0,
+    rows,
+    rows,
+    columns - 1,
+    columns,
+    columns,
+    1,
+    0,
+    1,
+  );
   return to.take();
 }
 

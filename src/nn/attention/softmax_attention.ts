@@ -1,8 +1,14 @@
-// Causal softmax attention with grouped queries. Scores exist for some queries of the heads that share a
-// key-value head at a time, so memory never grows with heads × T²; cumulative attention is summed on the
-// way. These pieces of work are independent and run side by side.
+// Attention over heads by products and row kernels. Scores exist for some queries of the heads that share a
+// key-value head at a time, so memory never grows with heads × T², forward or backward; the backward pass
+// computes them again. These pieces of work are independent and run side by side.
 
+import type { Device } from "../../cuda/device.ts";
 import { gemm, type GemmType } from "../../cuda/gemm.ts";
+import { mul } from "../../tensor/arithmetic.ts";
+import { defineOp } from "../../tensor/autograd/define_op.ts";
+import { contiguous } from "../../tensor/contiguous.ts";
+import { inType } from "../../tensor/precision.ts";
+import { sum } from "../../tensor/sums.ts";
 import { swapAxes } from "../../tensor/swap_axes.ts";
 import { checkShape, Tensor } from "../../tensor/tensor.ts";
 
@@ -11,105 +17,314 @@ const ROWS_PER_MULTIPROCESSOR = 192;
 /** Numbers of keys are multiples of this, so that few different products have to be prepared. */
 const KEY_STEP = 128;
 
-/** Queries, keys and values of one sequence, split into heads. */
+/** Queries, keys and values of B sequences, split into heads. */
 export interface Heads<D extends GemmType = GemmType> {
-  /** [kv, T, g, d]: the g heads that share a key-value head side by side; head k·g + i is [k, :, i, :] */
+  /** [B·kv, T, g, d]: the g heads that share a key-value head side by side; head k·g + i is [b·kv + k, :, i, :] */
   q: Tensor<D, 4>;
-  /** [kv, T, d] */
+  /** [B·kv, S, d], S ≥ T: the queries are the last T of S positions */
   k: Tensor<D, 3>;
-  /** [kv, T, d] */
+  /** [B·kv, S, d] */
   v: Tensor<D, 3>;
 }
 
-/**
- * Causal softmax attention: softmax(q·kᵀ / √d) · v, each query seeing the keys up to its own position.
- *
- * @param heads queries, keys and values; if bfloat16, probabilities are rounded to it for the product
- * @param cumulative [kv·g, T], if given: Â_j = Σ_i A[i, j] of each head is added to it (paper §3.1)
- * @returns [T, kv·g·d], the heads side by side, of the type of `heads`
- */
-export function softmaxAttention<D extends GemmType>(
-  { q, k, v }: Heads<D>,
-  cumulative?: Tensor<"float32", 2>,
-): Tensor<D, 2> {
-  const [kvHeads, tokens, group, d] = q.shape; // kv T g d
-  checkShape("attention", "the keys", k.shape, [kvHeads, tokens, d]);
-  checkShape("attention", "the values", v.shape, [kvHeads, tokens, d]);
-  if (cumulative) {
-    checkShape("attention", "the cumulative attention", cumulative.shape, [
-      kvHeads * group,
-      tokens,
-    ]);
-  }
-  const { device, dtype } = q;
-  const { lanes } = device;
-  const elementBytes = dtype === "bfloat16" ? 2 : 4;
-  const rows = ROWS_PER_MULTIPROCESSOR * device.multiprocessors / lanes.count;
-  const block = Math.min(tokens, Math.max(1, Math.round(rows / group))); // queries at a time
-  const blocks = Math.ceil(tokens / block);
+/** What queries see, and how. */
+export interface AttentionOptions {
+  /** B: how many sequences lie one after the other. @default {1} */
+  batch?: number;
+  /** Whether a query sees only the keys up to its own. @default {true} */
+  causal?: boolean;
+  /** How many keys a query sees, itself included; of causal attention only. */
+  window?: number | undefined;
+  /** ALiBi's slope of each head, [n]: logits are lowered by slope · |key - query|. */
+  slopes?: Tensor<"float32", 1> | null;
+  /** What products of queries and keys are multiplied by. @default {1/√d} */
+  scale?: number;
+  /** [n, S]: Â_j = Σ_i A[i, j] of each head is added to it (paper §3.1). Of one sequence, unrecorded. */
+  cumulative?: Tensor<"float32", 2> | undefined;
+}
 
-  using stack = new DisposableStack();
-  const scratch = (type: GemmType) =>
-    Array.from(
-      { length: lanes.count },
-      () => stack.use(Tensor.empty(device, type, [block * group, tokens])).pointer,
-    );
-  const scores = scratch("float32");
-  const probabilities = dtype === "bfloat16" ? scratch(dtype) : scores;
-  const output = stack.use(
-    Tensor.empty<"float32", 4>(device, "float32", [1, kvHeads, tokens, group * d]),
-  );
+/** How scores become weights: softmax, or with a bias each by its sigmoid. */
+type Weighting = { bias: number } | null;
 
-  lanes.run(kvHeads * blocks, (item, lane) => {
-    const kv = item % kvHeads;
-    const first = (blocks - 1 - Math.floor(item / kvHeads)) * block; // the longest rows first
-    const queries = Math.min(block, tokens - first);
-    // The keys after them are invisible to all of these queries.
-    const keys = Math.min(tokens, Math.ceil((first + queries) / KEY_STEP) * KEY_STEP);
-    const firstRow = (kv * tokens + first) * group;
-    gemm(device, {
-      a: { pointer: q.pointer + firstRow * d * elementBytes, rowStride: d },
-      b: { pointer: k.pointer + kv * tokens * d * elementBytes, rowStride: d },
-      c: { pointer: scores[lane]!, rowStride: keys },
-      rows: queries * group,
-      columns: keys,
-      inner: d,
-      transposeB: true,
-      input: dtype,
-    });
-    device.kernel(`softmax_causal_${dtype}`).overRows(
-      queries * group,
-      probabilities[lane]!,
-      scores[lane]!,
-      queries * group,
-      group,
-      first,
-      keys,
-      keys,
-      1 / Math.sqrt(d),
-    );
-    if (cumulative) {
-      device.kernel(`attention_column_sums_${dtype}`).overRows(
-        group * Math.ceil(keys / 32),
-        cumulative.pointer + kv * group * tokens * 4,
-        probabilities[lane]!,
-        group,
-        queries,
-        keys,
-        keys,
-        tokens,
+/** Sizes of one call, and how its work is divided. */
+class Plan {
+  readonly device: Device;
+  readonly dtype: GemmType;
+  readonly batch: number;
+  readonly folded: number; // B·kv
+  readonly kv: number;
+  readonly queries: number; // T
+  readonly keys: number; // S
+  readonly group: number;
+  readonly d: number;
+  readonly scale: number;
+  readonly window: number;
+  readonly causal: boolean;
+  readonly block: number; // queries at a time
+
+  constructor({ q, k, v }: Heads, options: AttentionOptions) {
+    const [folded, queries, group, d] = q.shape, keys = k.shape[1];
+    const { batch = 1, causal = true, window = 0, scale, slopes, cumulative } = options;
+    checkShape("attention", "the keys", k.shape, [folded, keys, d]);
+    checkShape("attention", "the values", v.shape, [folded, keys, d]);
+    if (folded % batch !== 0 || keys < queries) {
+      throw new RangeError(
+        `Cannot compute attention of queries [${q.shape}] and keys [${k.shape}] of ${batch} sequences`,
       );
     }
-    gemm(device, {
-      a: { pointer: probabilities[lane]!, rowStride: keys },
-      b: { pointer: v.pointer + kv * tokens * d * elementBytes, rowStride: d },
-      c: { pointer: output.pointer + firstRow * d * 4, rowStride: d },
-      rows: queries * group,
-      columns: d,
-      inner: keys,
-      input: dtype,
-    });
+    if (window && !causal) {
+      throw new RangeError("Cannot compute attention: a window must be causal");
+    }
+    const heads = folded / batch * group;
+    if (slopes) checkShape("attention", "the slopes", slopes.shape, [heads]);
+    if (cumulative) {
+      checkShape("attention", "the cumulative attention", cumulative.shape, [heads * batch, keys]);
+    }
+    this.device = q.device;
+    this.dtype = q.dtype;
+    this.batch = batch;
+    this.folded = folded;
+    this.kv = folded / batch;
+    this.queries = queries;
+    this.keys = keys;
+    this.group = group;
+    this.d = d;
+    this.scale = scale ?? 1 / Math.sqrt(d);
+    this.window = window;
+    this.causal = causal;
+    const { lanes, multiprocessors } = this.device;
+    const rows = ROWS_PER_MULTIPROCESSOR * multiprocessors / lanes.count;
+    this.block = Math.min(queries, Math.max(1, Math.round(rows / group)));
+  }
+
+  get blocks(): number {
+    return Math.ceil(this.queries / this.block);
+  }
+
+  /** Memory for one block's scores, for each lane. */
+  scratch(stack: DisposableStack, type: GemmType): number[] {
+    const { device, block, group, keys } = this;
+    return Array.from(
+      { length: device.lanes.count },
+      () => stack.use(Tensor.empty(device, type, [block * group, keys])).pointer,
+    );
+  }
+
+  /** The queries of a block: the first, how many, and how many keys the last of them sees at most. */
+  rangeOf(block: number): { first: number; count: number; keys: number } {
+    const first = block * this.block, count = Math.min(this.block, this.queries - first);
+    const seen = this.causal ? this.keys - this.queries + first + count : this.keys;
+    // The keys after them are invisible to all of these queries.
+    return { first, count, keys: Math.min(this.keys, Math.ceil(seen / KEY_STEP) * KEY_STEP) };
+  }
+
+  /** c = rows of a · b, or of a · bᵀ, of the heads' matrices. */
+  product(
+    a: { pointer: number; rowStride: number },
+    b: { pointer: number; rowStride: number },
+    c: { pointer: number; rowStride: number },
+    sizes: { rows: number; columns: number; inner: number },
+    more: { transposeA?: boolean; transposeB?: boolean; beta?: number } = {},
+  ): void {
+    gemm(this.device, { a, b, c, ...sizes, ...more, input: this.dtype });
+  }
+}
+
+const attentionOp = defineOp("attention", (
+  queries: Tensor<GemmType, 4>,
+  keys: Tensor<GemmType, 3>,
+  values: Tensor<GemmType, 3>,
+  options: AttentionOptions,
+  weighting: Weighting,
+) => {
+  const q = contiguous(queries), k = contiguous(keys), v = contiguous(values);
+  const plan = new Plan({ q, k, v }, options);
+  const { device, dtype, batch, folded, kv, group, d } = plan;
+  const { cumulative } = options, slopes = options.slopes ?? null;
+  const T = plan.queries, S = plan.keys, size = dtype === "bfloat16" ? 2 : 4;
+  const logSums = Tensor.empty<"float32", 3>(device, "float32", [folded, T, group]);
+  const output = Tensor.empty<"float32", 4>(device, "float32", [batch, kv, T, group * d]);
+  const visible = [plan.window, Number(plan.causal)] as const;
+
+  using stack = new DisposableStack();
+  const scores = plan.scratch(stack, "float32");
+  const weights = dtype === "bfloat16" ? plan.scratch(stack, dtype) : scores;
+  device.lanes.run(folded * plan.blocks, (item, lane) => {
+    const head = item % folded;
+    const range = plan.rangeOf(plan.blocks - 1 - Math.floor(item / folded)); // the longest rows first
+    const firstRow = (head * T + range.first) * group, rows = range.count * group;
+    const seen = range.keys, position = S - T + range.first;
+    plan.product(
+      { pointer: q.pointer + firstRow * d * size, rowStride: d },
+      { pointer: k.pointer + head * S * d * size, rowStride: d },
+      { pointer: scores[lane]!, rowStride: seen },
+      { rows, columns: seen, inner: d },
+      { transposeB: true },
+    );
+    const shape = [rows, group, position, seen, seen, plan.scale, ...visible] as const;
+    if (weighting) {
+      device.kernel(`attention_sigmoid_${dtype}`)
+        .overRows(rows, weights[lane]!, scores[lane]!, ...shape, weighting.bias);
+    } else {
+      const slope = slopes ? slopes.pointer + head % kv * group * 4 : 0;
+      device.kernel(`attention_softmax_${dtype}`).overRows(
+        rows,
+        weights[lane]!,
+        scores[lane]!,
+        logSums.pointer + firstRow * 4,
+        slope,
+        ...shape,
+      );
+    }
+    if (cumulative) {
+      device.kernel(`attention_column_sums_${dtype}`).overRows(
+        group * Math.ceil(seen / 32),
+        cumulative.pointer + head * group * S * 4,
+        weights[lane]!,
+        group,
+        range.count,
+        seen,
+        seen,
+        S,
+      );
+    }
+    plan.product(
+      { pointer: weights[lane]!, rowStride: seen },
+      { pointer: v.pointer + head * S * d * size, rowStride: d },
+      { pointer: output.pointer + firstRow * d * 4, rowStride: d },
+      { rows, columns: d, inner: seen },
+    );
   });
-  using merged = swapAxes(output, dtype); // 1 T kv gd
-  return merged.reshape([tokens, kvHeads * group * d]);
+  const context = swapAxes(output, dtype).reshape([batch * T, kv * group * d]); // B T kv gd
+  return {
+    result: [context as Tensor, logSums as Tensor] as const,
+    inputs: [queries, keys, values],
+    saved: [q, k, v, context, logSums, ...slopes ? [slopes] : []],
+    backward: ([given, dLogSums], [q, k, v, context, logSums, slopes]) => {
+      const dContext = given ?? Tensor.zeros(device, dtype, context!.shape);
+      const merged = [batch, T, kv, group * d];
+      const dy = contiguous(dContext.reshape(merged).permute([0, 2, 1, 3])); // B kv T gd
+      // Each row of weights sums to 1, so its mean gradient is dy · y; a weight moves log Σ exp too.
+      const products = mul(toFloat32(dContext), toFloat32(context!)).reshape([
+        batch,
+        T,
+        kv,
+        group,
+        d,
+      ]);
+      const inner = sum(products, -1).permute([0, 2, 1, 3]).reshape([folded, T, group]);
+      const deltas = contiguous(dLogSums ? inner.sub(dLogSums as Tensor<"float32", 3>) : inner);
+      const gradients = [q!, k!, v!].map(({ shape }) =>
+        Tensor.zeros<"float32", number>(device, "float32", shape)
+      );
+      const [dq, dk, dv] = gradients.map(({ pointer }) => pointer);
+
+      using stack = new DisposableStack();
+      const scores = plan.scratch(stack, "float32"), dWeights = plan.scratch(stack, "float32");
+      const weights = dtype === "bfloat16" ? plan.scratch(stack, dtype) : scores;
+      const dScores = dtype === "bfloat16" ? plan.scratch(stack, dtype) : dWeights;
+      // One lane does all blocks of a key-value head, in order: their sums are the same each time.
+      device.lanes.run(folded, (head, lane) => {
+        for (let block = 0; block < plan.blocks; block++) {
+          const { first, count, keys: seen } = plan.rangeOf(block);
+          const firstRow = (head * T + first) * group, rows = count * group;
+          const atQuery = firstRow * d, atKey = head * S * d;
+          const ofHead = (tensor: Tensor, at: number) => ({
+            pointer: tensor.pointer + at * size,
+            rowStride: d,
+          });
+          const scratch = (memory: number[]) => ({ pointer: memory[lane]!, rowStride: seen });
+          const square = { rows, columns: seen, inner: d };
+          plan.product(ofHead(q!, atQuery), ofHead(k!, atKey), scratch(scores), square, {
+            transposeB: true,
+          });
+          plan.product(ofHead(dy, atQuery), ofHead(v!, atKey), scratch(dWeights), square, {
+            transposeB: true,
+          });
+          const shape = [rows, group, S - T + first, seen, seen, plan.scale, ...visible] as const;
+          const memory = [weights, dScores, scores, dWeights].map((each) => each[lane]!);
+          if (weighting) {
+            device.kernel(`attention_sigmoid_backward_${dtype}`)
+              .overRows(rows, ...memory, ...shape, weighting.bias);
+          } else {
+            device.kernel(`attention_softmax_backward_${dtype}`).overRows(
+              rows,
+              ...memory,
+              logSums!.pointer + firstRow * 4,
+              deltas.pointer + firstRow * 4,
+              slopes ? slopes.pointer + head % kv * group * 4 : 0,
+              ...shape,
+            );
+          }
+          plan.product(
+            scratch(dScores),
+            ofHead(k!, atKey),
+            { pointer: dq! + atQuery * 4, rowStride: d },
+            { rows, columns: d, inner: seen },
+          );
+          const down = { rows: seen, columns: d, inner: rows };
+          const more = { transposeA: true, beta: 1 };
+          const to = (pointer: number) => ({ pointer: pointer + atKey * 4, rowStride: d });
+          plan.product(scratch(dScores), ofHead(q!, atQuery), to(dk!), down, more);
+          plan.product(scratch(weights), ofHead(dy, atQuery), to(dv!), down, more);
+        }
+      });
+      return gradients.map((gradient) => inType(gradient, dtype));
+    },
+  };
+});
+
+const toFloat32 = (x: Tensor) => inType(x as Tensor<GemmType>, "float32") as Tensor<"float32">;
+
+/** Attention's result, and what other softmaxes need of it. */
+export interface AttentionResult<D extends GemmType> {
+  /** [B·T, n·d], the heads side by side, of the type of the heads */
+  context: Tensor<D, 2>;
+  /** log Σ exp of the logits that each query sees, [B·kv, T, g] */
+  logSums: Tensor<"float32", 3>;
+}
+
+/**
+ * Softmax attention: softmax(scale · q·kᵀ + bias) · v, with the logarithm of each softmax's denominator, through
+ * which gradients flow as well: with it, extra keys and other denominators are arithmetic of one number a query.
+ *
+ * @param heads if bfloat16, weights are rounded to it for the product
+ * @throws {RangeError} if the shapes do not fit
+ */
+export function softmaxAttentionWithSums<D extends GemmType>(
+  { q, k, v }: Heads<D>,
+  options: AttentionOptions = {},
+): AttentionResult<D> {
+  const [context, logSums] = attentionOp(q, k, v, options, null);
+  return { context: context as Tensor<D, 2>, logSums: logSums as Tensor<"float32", 3> };
+}
+
+/**
+ * The same without the sums.
+ *
+ * @returns [B·T, n·d], the heads side by side, of the type of `heads`
+ */
+export function softmaxAttention<D extends GemmType>(
+  heads: Heads<D>,
+  options: AttentionOptions = {},
+): Tensor<D, 2> {
+  const { context, logSums } = softmaxAttentionWithSums(heads, options);
+  logSums.dispose();
+  return context;
+}
+
+/**
+ * Attention whose weights are 1 / (1 + exp(-(scale · q·kᵀ + bias))), each by itself.
+ *
+ * @returns [B·T, n·d], the heads side by side, of the type of `heads`
+ */
+export function sigmoidAttention<D extends GemmType>(
+  { q, k, v }: Heads<D>,
+  options: AttentionOptions,
+  bias: number,
+): Tensor<D, 2> {
+  if (options.slopes) throw new RangeError("Cannot compute sigmoid attention with slopes");
+  const [context, unused] = attentionOp(q, k, v, options, { bias });
+  unused.dispose();
+  return context as Tensor<D, 2>;
 }

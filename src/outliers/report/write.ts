@@ -1,7 +1,7 @@
 // Puts a report on disk: analysis.json, report.html and figures/NAME.svg. Every file appears whole or
 // not at all: it is written under a temporary name beside its place and then renamed.
 
-import { onExit } from "../../host/clean_up.ts";
+import { aside } from "../../host/clean_up.ts";
 import type { Analysis } from "../analysis.ts";
 import { renderFigures } from "./figures.ts";
 import { renderPage } from "./page.ts";
@@ -25,9 +25,8 @@ export async function prepareDirectory(directory: string): Promise<void> {
     const figures = await kindOf(`${directory}/figures`);
     if (figures === "file") throw new Error(`its entry "figures" is a file, not a directory`);
     for (const place of figures ? [directory, `${directory}/figures`] : [directory]) {
-      const probe = temporaryName(`${place}/probe`);
-      await Deno.writeTextFile(probe, "", { createNew: true });
-      await Deno.remove(probe);
+      using probe = aside(`${place}/probe`);
+      await Deno.writeTextFile(probe.temporary, "", { createNew: true });
     }
   } catch (cause) {
     throw failure(directory, cause);
@@ -44,15 +43,13 @@ export async function prepareDirectory(directory: string): Promise<void> {
 export async function writeReport(analysis: Analysis, directory: string): Promise<void> {
   await prepareDirectory(directory);
   const figures = renderFigures(analysis);
+  using asides = new DisposableStack();
   // The page comes last: once it is there, so is all that it speaks of.
   const files = [
     ...figures.map(({ name, svg }) => ({ path: `${directory}/figures/${name}.svg`, text: svg })),
     { path: `${directory}/analysis.json`, text: JSON.stringify(analysis) + "\n" },
     { path: `${directory}/report.html`, text: renderPage(analysis, figures) },
-  ].map((file) => ({ ...file, temporary: temporaryName(file.path) }));
-  using _cleanUp = onExit(() => {
-    for (const { temporary } of files) removeIfThere(temporary);
-  });
+  ].map((file) => ({ ...file, temporary: asides.use(aside(file.path)).temporary }));
   try {
     await Deno.mkdir(`${directory}/figures`, { recursive: true });
     for (const { temporary, text } of files) {
@@ -62,16 +59,6 @@ export async function writeReport(analysis: Analysis, directory: string): Promis
   } catch (cause) {
     throw failure(directory, cause);
   }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch { /* renamed already, or never written */ }
-}
-
-function temporaryName(path: string): string {
-  return `${path}.${crypto.randomUUID()}.tmp`;
 }
 
 async function kindOf(path: string): Promise<"file" | "directory" | null> {

@@ -5,8 +5,10 @@ import type { Device } from "../../../src/cuda/device.ts";
 import {
   checkSoftmax,
   checkSums,
+  checkWeights,
   type Scores,
   softmax,
+  VISIBILITIES,
 } from "../../../src/doctor/self_test/attention.ts";
 import type { Random } from "../../random.ts";
 import { faultsAreFound, given, kernelTest } from "./bench.ts";
@@ -38,8 +40,8 @@ kernelTest("softmax may overwrite its scores as float32", (device, random) => {
   const scores = random.normals(2 * 33 * 33);
   const expected = softmax(device, scores, shape, "float32", 1);
   const memory = given(device, "float32", scores);
-  device.kernel("softmax_causal_float32")
-    .overRows(66, memory.pointer, memory.pointer, 66, 2, 0, 33, 33, 1);
+  device.kernel("attention_softmax_float32")
+    .overRows(66, memory.pointer, memory.pointer, 0, 0, 66, 2, 0, 33, 33, 1, 0, 1);
   assertEquals(memory.take(), expected);
 });
 
@@ -82,24 +84,86 @@ for (const dtype of ["float32", "bfloat16"] as const) {
   });
 }
 
+for (const dtype of ["float32", "bfloat16"] as const) {
+  for (const kind of ["softmax", "sigmoid"] as const) {
+    kernelTest(
+      `${kind} weights and their gradients equal their formulas as ${dtype}`,
+      (device, random) => {
+        for (const visibility of VISIBILITIES) {
+          if (kind === "sigmoid" && visibility.sloped) continue;
+          for (const keys of [1, 2, 31, 33, 64, 131]) {
+            const all = { heads: 3, queries: keys, first: 0, keys, stride: keys + 2 };
+            checkWeights(device, random, all, { visibility, kind, dtype });
+            const some = { heads: 2, queries: 1, first: keys - 1, keys, stride: keys };
+            checkWeights(device, random, some, { visibility, kind, dtype });
+          }
+        }
+      },
+    );
+  }
+}
+
 const shape: Scores = { heads: 2, queries: 5, first: 0, keys: 5, stride: 7 };
 const small = (device: Device, random: Random, prefix = "") =>
   checkSoftmax(device, random, shape, "float32", prefix);
 const sums = (device: Device, random: Random, prefix = "") =>
   checkSums(device, random, shape, "float32", prefix);
+const [, windowed] = VISIBILITIES;
+const general = (kind: "softmax" | "sigmoid") => (device: Device, random: Random, prefix = "") =>
+  checkWeights(device, random, { heads: 2, queries: 9, first: 2, keys: 11, stride: 12 }, {
+    visibility: kind === "softmax" ? windowed : { ...windowed, sloped: false },
+    kind,
+    dtype: "float32",
+    prefix,
+  });
 faultsAreFound([
+  {
+    name: "a window is one key too long",
+    file: "attention.cu",
+    from: "position + 1 - window : 0",
+    to: "position - window : 0",
+    check: general("softmax"),
+  },
+  {
+    name: "slopes are scaled as scores are",
+    file: "attention.cu",
+    from: "slopes[row % group] / scale",
+    to: "slopes[row % group]",
+    check: general("softmax"),
+  },
+  {
+    name: "the sums leave out the largest score",
+    file: "attention.cu",
+    from: "largest * scale + logf(sum)",
+    to: "logf(sum)",
+    check: general("softmax"),
+  },
+  {
+    name: "gradients leave out the rows' means",
+    file: "attention.cu",
+    from: "(gradient[j] - delta)",
+    to: "gradient[j]",
+    check: general("softmax"),
+  },
+  {
+    name: "gradients of sigmoids are those of exponentials",
+    file: "attention.cu",
+    from: "weight * (1.0f - weight) * gradient[j]",
+    to: "weight * gradient[j]",
+    check: general("sigmoid"),
+  },
   {
     name: "a query does not see itself",
     file: "attention.cu",
-    from: "first_query + row / group + 1",
-    to: "first_query + row / group + (row < group)",
+    from: "position < keys ? position + 1 : keys",
+    to: "position < keys ? position : keys",
     check: small,
   },
   {
     name: "hidden keys are not cleared",
     file: "attention.cu",
-    from: "to[j] = from_float<T>(0.0f)",
-    to: "(void)to",
+    from: "clear_hidden(to, begin, end, keys);\n    if (log_sums",
+    to: "if (log_sums",
     check: small,
   },
   {
