@@ -317,7 +317,13 @@ export {
 } from "./src/nn/training/data.ts";
 export { TrainingError } from "./src/nn/training/failure.ts";
 export { type LivePage, serveLog, type ServeLogOptions } from "./src/nn/training/live_page.ts";
-export { type LogRecord, readLog, TrainingLog } from "./src/nn/training/log.ts";
+export {
+  describeProgress,
+  type LogRecord,
+  readLog,
+  TrainingLog,
+  type TrainingProgress,
+} from "./src/nn/training/log.ts";
 export {
   copyTask,
   inductionTask,
@@ -327,7 +333,6 @@ export {
 export { type Trainable, type TrainableLossOptions } from "./src/nn/training/trainable.ts";
 export {
   train,
-  type TrainingProgress,
   type TrainingResult,
   type TrainOptions,
   type Watch,

@@ -76,8 +76,8 @@ __device__ __forceinline__ void adamw_chunk(float *__restrict__ p, const float *
     float gradient = clip * g[i];
     float mean = beta1 * m[i] + new1 * gradient;
     float square = beta2 * v[i] + new2 * gradient * gradient;
-    // All is read before anything is written: a read behind a write to an address that is equal in its last
-    // bits, as these are, waits for it on a CPU.
+    // State is written last. Else v is read behind the write to m, whose address is equal in its last bits, and
+    // on a CPU waits for that.
     p[i] = keep * p[i] - rate * mean / (sqrtf(square) * root2 + epsilon);
     m[i] = mean;
     v[i] = square;

@@ -2,6 +2,36 @@
 
 import { readAt } from "../../formats/local_file.ts";
 
+/** How training is going. */
+export interface TrainingProgress {
+  /** Updates made. */
+  step: number;
+  /** Updates in all. */
+  steps: number;
+  /** Mean cross-entropy of the last batch. */
+  loss: number;
+  /** Tokens a second, lately. */
+  tokensPerSecond: number;
+  /** Until the end, at this rate. */
+  secondsLeft: number;
+}
+
+/** Progress in a line: `step 120 of 2000, loss 2.314, 44,200 tokens/s, 4 min 20 s left`. */
+export function describeProgress(progress: TrainingProgress): string {
+  const { step, steps, loss, tokensPerSecond, secondsLeft } = progress;
+  const speed = Math.round(Number(tokensPerSecond.toPrecision(3))).toLocaleString("en");
+  return `step ${step} of ${steps}, loss ${loss.toFixed(3)}, ${speed} tokens/s, ` +
+    `${describeTime(secondsLeft)} left`;
+}
+
+function describeTime(seconds: number): string {
+  const whole = Math.ceil(seconds), minutes = Math.floor(whole / 60);
+  if (whole < 60) return `${whole} s`;
+  return minutes < 60
+    ? `${minutes} min ${whole % 60} s`
+    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
 /** One line of a log. `step` counts the updates that were made before it was written. */
 export type LogRecord =
   | { event: "start"; step: number; time: string; [detail: string]: unknown }

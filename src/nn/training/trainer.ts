@@ -17,27 +17,13 @@ import type { Probe } from "../probe.ts";
 import { CheckpointError, CheckpointFolder } from "./checkpoint.ts";
 import { type DataSource, loadBatch } from "./data.ts";
 import { explainFailure } from "./failure.ts";
-import { type LogRecord, TrainingLog } from "./log.ts";
+import { type LogRecord, TrainingLog, type TrainingProgress } from "./log.ts";
 import type { Trainable } from "./trainable.ts";
 
 /** Measures a model while it trains, by probes in runs of single sequences. */
 export interface Watch extends Probe {
   /** What the runs since the last call showed, for the log; waits for the device. */
   take(): Promise<Record<string, unknown>>;
-}
-
-/** How training is going. */
-export interface TrainingProgress {
-  /** Updates made. */
-  step: number;
-  /** Updates in all. */
-  steps: number;
-  /** Mean cross-entropy of the last batch. */
-  loss: number;
-  /** Tokens a second, lately. */
-  tokensPerSecond: number;
-  /** Until the end, at this rate. */
-  secondsLeft: number;
 }
 
 /** Options of {@linkcode train}. */

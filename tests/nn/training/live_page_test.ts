@@ -1,4 +1,4 @@
-// The page of curves: what it serves as the log grows and is cut back, and that its script reads real records.
+// The page of curves: what it serves as the log grows and is cut back, and that it is self-contained.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { serveLog } from "../../../src/nn/training/live_page.ts";

@@ -1,7 +1,7 @@
 // The log: whole lines at any time, and cut back to where a run resumes.
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { readLog, TrainingLog } from "../../../src/nn/training/log.ts";
+import { describeProgress, readLog, TrainingLog } from "../../../src/nn/training/log.ts";
 import { inDirectory } from "../../subprocess.ts";
 
 const evaluation = (step: number) => ({ event: "evaluation", step, loss: step / 2 }) as const;
@@ -35,4 +35,18 @@ Deno.test("a log that cannot be written is told by its path", () => {
     Error,
     'Cannot write the log "/dev/null/log"',
   );
+});
+
+Deno.test("progress is a line", () => {
+  const line = (secondsLeft: number) =>
+    describeProgress({
+      step: 12,
+      steps: 2000,
+      loss: 2.31449,
+      tokensPerSecond: 44_219,
+      secondsLeft,
+    });
+  assertEquals(line(59.2), "step 12 of 2000, loss 2.314, 44,200 tokens/s, 1 min 0 s left");
+  assertEquals(line(3.1), "step 12 of 2000, loss 2.314, 44,200 tokens/s, 4 s left");
+  assertEquals(line(8000), "step 12 of 2000, loss 2.314, 44,200 tokens/s, 2 h 13 min left");
 });
