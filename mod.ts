@@ -72,6 +72,42 @@ export {
   Transformer,
   type TransformerParts,
 } from "./src/nn/transformer.ts";
+export {
+  type Attention,
+  type AttentionInputs,
+  type AttentionParameters,
+  type AttentionSizes,
+} from "./src/nn/attention/attention.ts";
+export { attentionBias } from "./src/nn/attention/attention_bias.ts";
+export { clippedSoftmax, type ClippedSoftmaxOptions } from "./src/nn/attention/clipped_softmax.ts";
+export { contextBias } from "./src/nn/attention/context_bias.ts";
+export {
+  contextScaling,
+  type ContextScalingOptions,
+  type ScalingMap,
+} from "./src/nn/attention/context_scaling.ts";
+export { fixedBias } from "./src/nn/attention/fixed_bias.ts";
+export { gatedOutput, type GatedOutputOptions } from "./src/nn/attention/gated_output.ts";
+export { keyBias } from "./src/nn/attention/key_bias.ts";
+export { learnedSink } from "./src/nn/attention/learned_sink.ts";
+export { qwenGate } from "./src/nn/attention/qwen_gate.ts";
+export { attentionNamed, attentions } from "./src/nn/attention/registry.ts";
+export { type SigmoidOptions, sigmoidVariant } from "./src/nn/attention/sigmoid.ts";
+export { softmaxVariant } from "./src/nn/attention/softmax.ts";
+export {
+  type AttentionDropout,
+  type AttentionOptions,
+  type AttentionResult,
+  type Heads,
+  sigmoidAttention,
+  softmaxAttention,
+  softmaxAttentionWithSums,
+} from "./src/nn/attention/softmax_attention.ts";
+export { softmaxN } from "./src/nn/attention/softmax_n.ts";
+export { softpick } from "./src/nn/attention/softpick.ts";
+export { valueBias } from "./src/nn/attention/value_bias.ts";
+export { valueGate } from "./src/nn/attention/value_gate.ts";
+export { type Initialization, type ParameterSpec } from "./src/nn/parameters.ts";
 export { type BuildOptions } from "./src/nn/build.ts";
 export { gpt2, type Gpt2Options } from "./src/nn/models/gpt2.ts";
 export { llama, type LlamaOptions } from "./src/nn/models/llama.ts";

@@ -248,6 +248,32 @@ struct Dropout {
   }
 };
 
+// Dropout in place of the first `columns` of each row. The words of a row depend on its number and the column
+// alone, so that rows can come in any portions.
+template <class T>
+__device__ void dropout_rows(T *x, int rows, int columns, int stride, int first_row,
+                             long long seed, long long draw, unsigned threshold, float scale) {
+  unsigned draw_low = static_cast<unsigned>(draw), draw_high = static_cast<unsigned>(draw >> 32);
+  unsigned key0 = static_cast<unsigned>(seed), key1 = static_cast<unsigned>(seed >> 32);
+  for (int row = warp_id(); row < rows; row += warp_count()) {
+    T *from = x + static_cast<long long>(row) * stride;
+    for (int tile = 0; tile * TILE_ELEMENTS < columns; tile++) {
+      unsigned first = static_cast<unsigned>(tile) * BLOCKS;
+      for (int block = lane(); block < BLOCKS; block += WARP) {
+        Words w = philox({first + block, static_cast<unsigned>(first_row + row), draw_low, draw_high},
+                         key0, key1);
+        unsigned words[4] = {w.a, w.b, w.c, w.d};
+        for (int i = 0; i < 4; i++) {
+          int column = tile * TILE_ELEMENTS + i * BLOCKS + block;
+          if (column >= columns) break;
+          float value = to_float(from[column]) * scale;
+          from[column] = from_float<T>(words[i] >= threshold ? value : 0.0f);
+        }
+      }
+    }
+  }
+}
+
 #define RANDOM_KERNELS(name, type)                                                                 \
   extern "C" __global__ void uniform_##name(type *y, long long count, long long seed,              \
                                             long long draw, float low, float step,                 \
@@ -269,6 +295,11 @@ struct Dropout {
                                             long long seed, long long draw, unsigned threshold,    \
                                             float scale) {                                         \
     random_walk(count, seed, draw, Dropout<type>{y, x, count, threshold, scale});                  \
+  }                                                                                                \
+  extern "C" __global__ void dropout_rows_##name(                                                  \
+      type *x, int rows, int columns, int stride, int first_row, long long seed, long long draw,   \
+      unsigned threshold, float scale) {                                                           \
+    dropout_rows(x, rows, columns, stride, first_row, seed, draw, threshold, scale);               \
   }
 RANDOM_KERNELS(float32, float)
 RANDOM_KERNELS(bfloat16, bfloat16)

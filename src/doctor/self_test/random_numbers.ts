@@ -2,7 +2,7 @@
 
 import type { Device } from "../../cuda/device.ts";
 import type { DType, FloatType } from "../../tensor/dtype.ts";
-import { type Draw, drawBlock, drawWords } from "../../tensor/philox.ts";
+import { type Draw, drawBlock, drawWords, philox } from "../../tensor/philox.ts";
 import { assertAllSame, assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 import { given, wanted } from "./guarded.ts";
 import type { Random } from "./random.ts";
@@ -245,6 +245,53 @@ export function checkDropout(
   return 0;
 }
 
+/** Compares the rows that dropout leaves, taken in two portions, with what Philox says of each element. */
+export function checkDropoutRows(
+  device: Device,
+  random: Random,
+  [rows, columns, stride]: readonly number[],
+  dtype: "float32" | "bfloat16",
+  prefix = "",
+): number {
+  const { seed, offset } = anyDraw(random), threshold = random.bits(), scale = Math.fround(1.25);
+  const count = rows! * stride!, bits = numbersToBfloat16(random.normals(count));
+  const inputs = dtype === "float32" ? random.normals(count) : bfloat16ToNumbers(bits);
+  const x = given(device, dtype, dtype === "float32" ? inputs : bits);
+  const bytes = dtype === "float32" ? 4 : 2, half = Math.floor(rows! / 2);
+  for (const [first, some] of [[half, rows! - half], [0, half]] as const) {
+    device.kernel(`${prefix}dropout_rows_${dtype}`).overRows(
+      some,
+      x.pointer + first * stride! * bytes,
+      some,
+      columns!,
+      stride!,
+      first + 1000,
+      seed,
+      offset,
+      threshold,
+      scale,
+    );
+  }
+  const halves = (value: number) => [value % 2 ** 32, Math.floor(value / 2 ** 32)];
+  const products = Float32Array.from(inputs, (value, at) => {
+    const row = Math.floor(at / stride!), column = at % stride!;
+    if (column >= columns!) return value;
+    const block = Math.floor(column / 128) * 32 + column % 32;
+    const words = philox([block, row + 1000, ...halves(offset)], halves(seed));
+    return words[Math.floor(column % 128 / 32)]! >= threshold ? value * scale : 0;
+  });
+  const noSign = (x: number) => x === 0 ? 0 : x;
+  assertAllSame(
+    Array.from(x.take(), (x) => noSign(x) === 0x8000 && dtype === "bfloat16" ? 0 : noSign(x)),
+    Array.from(
+      dtype === "float32" ? products : numbersToBfloat16(products),
+      (x) => noSign(x) === 0x8000 && dtype === "bfloat16" ? 0 : noSign(x),
+    ),
+    `dropout of ${rows} rows of ${columns}, ${dtype}`,
+  );
+  return 0;
+}
+
 const COUNT = 128 * 37 + 77;
 
 /** Each kernel of random.cu. */
@@ -265,6 +312,10 @@ export const selfTests: SelfTest[] = [
     {
       kernels: [`dropout_${dtype}`],
       run: (device, random) => checkDropout(device, random, COUNT, dtype),
+    },
+    {
+      kernels: [`dropout_rows_${dtype}`],
+      run: (device, random) => checkDropoutRows(device, random, [7, 301, 310], dtype),
     },
   ]),
   {

@@ -25,12 +25,12 @@ export interface PlainOptions {
 }
 
 /**
- * Attention maps: softmax of the scaled logits of the keys that each query sees.
+ * The scaled logits of the keys that each query sees, -∞ of the others.
  *
  * @param heads S keys for T queries, the last T of S positions
  * @returns [B·kv, T, g, S]
  */
-export function attentionMaps(
+export function attentionLogits(
   { q, k }: Pick<Heads, "q" | "k">,
   { batch = 1, causal = true, window, slopes, scale }: PlainOptions = {},
 ): Tensor<"float32", 4> {
@@ -51,7 +51,39 @@ export function attentionMaps(
       });
       logits = add(logits, mask.reshape([T, 1, S]));
     }
-    return softmax(logits);
+    return logits;
+  });
+}
+
+/**
+ * Attention maps: softmax of the scaled logits of the keys that each query sees.
+ *
+ * @param heads S keys for T queries, the last T of S positions
+ * @returns [B·kv, T, g, S]
+ */
+export function attentionMaps(
+  heads: Pick<Heads, "q" | "k">,
+  options: PlainOptions = {},
+): Tensor<"float32", 4> {
+  return scope(() => softmax(attentionLogits(heads, options)));
+}
+
+/**
+ * The values, weighted by maps.
+ *
+ * @param maps [B·kv, T, g, S]
+ * @returns [B·T, n·d], the heads side by side
+ */
+export function weighValues(
+  maps: Tensor<"float32", 4>,
+  v: Heads["v"],
+  batch = 1,
+): Tensor<"float32", 2> {
+  return scope(() => {
+    const [folded, T, g, S] = maps.shape, kv = folded / batch, d = v.shape[2];
+    const sums = matmul(castTo(maps.reshape([folded, T * g, S]), v.dtype), v); // B·kv T·g d
+    const byToken = sums.reshape([batch, kv, T, g, d]).permute([0, 2, 1, 3, 4]);
+    return byToken.reshape([batch * T, kv * g * d]) as Tensor<"float32", 2>;
   });
 }
 
@@ -64,15 +96,7 @@ export function plainAttention(
   heads: Heads,
   options: PlainOptions = {},
 ): Tensor<"float32", 2> {
-  return scope(() => {
-    const { q, v } = heads, { batch = 1 } = options;
-    const [folded, T, g, d] = q.shape, kv = folded / batch;
-    const maps = attentionMaps(heads, options);
-    const probabilities = maps.reshape([folded, T * g, v.shape[1]]);
-    const sums = matmul(castTo(probabilities, v.dtype), v); // B·kv T·g d
-    const byToken = sums.reshape([batch, kv, T, g, d]).permute([0, 2, 1, 3, 4]);
-    return byToken.reshape([batch * T, kv * g * d]) as Tensor<"float32", 2>;
-  });
+  return scope(() => weighValues(attentionMaps(heads, options), heads.v, options.batch));
 }
 
 function castTo(x: Tensor<"float32", 3>, dtype: FloatType): Tensor<FloatType, 3> {

@@ -3,11 +3,13 @@
 // computes them again. These pieces of work are independent and run side by side.
 
 import type { Device } from "../../cuda/device.ts";
-import { gemm, type GemmType } from "../../cuda/gemm.ts";
+import { gemm } from "../../cuda/gemm.ts";
 import { mul } from "../../tensor/arithmetic.ts";
 import { defineOp } from "../../tensor/autograd/define_op.ts";
 import { contiguous } from "../../tensor/contiguous.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
 import { inType } from "../../tensor/precision.ts";
+import { defaultGenerator, type Generator } from "../../tensor/random.ts";
 import { sum } from "../../tensor/sums.ts";
 import { swapAxes } from "../../tensor/swap_axes.ts";
 import { checkShape, Tensor } from "../../tensor/tensor.ts";
@@ -18,7 +20,7 @@ const ROWS_PER_MULTIPROCESSOR = 192;
 const KEY_STEP = 128;
 
 /** Queries, keys and values of B sequences, split into heads. */
-export interface Heads<D extends GemmType = GemmType> {
+export interface Heads<D extends FloatType = FloatType> {
   /** [B·kv, T, g, d]: the g heads that share a key-value head side by side; head k·g + i is [b·kv + k, :, i, :] */
   q: Tensor<D, 4>;
   /** [B·kv, S, d], S ≥ T: the queries are the last T of S positions */
@@ -41,6 +43,31 @@ export interface AttentionOptions {
   scale?: number;
   /** [n, S]: Â_j = Σ_i A[i, j] of each head is added to it (paper §3.1). Of one sequence, unrecorded. */
   cumulative?: Tensor<"float32", 2> | undefined;
+  /** Leaves out weights by chance, for training; sums and maps are those before. */
+  dropout?: AttentionDropout | undefined;
+}
+
+/** Dropout of attention weights. */
+export interface AttentionDropout {
+  /** Of each weight to be left out; those that stay are divided by 1 - probability. */
+  probability: number;
+  /** Where the numbers come from; by default the default generator. */
+  generator?: Generator;
+}
+
+/** Dropout as the kernel takes it; the backward pass repeats the draw. */
+type Drop = readonly [seed: number, draw: number, below: number, scale: number] | null;
+
+function drawDropout({ dropout }: AttentionOptions): Drop {
+  if (!dropout || dropout.probability === 0) return null;
+  const { probability: p, generator = defaultGenerator } = dropout;
+  if (!(p > 0 && p < 1)) {
+    throw new RangeError(
+      `Cannot compute attention: the probability of dropout is ${p}, not from 0 to below 1`,
+    );
+  }
+  const { seed, offset } = generator.draw();
+  return [seed, offset, Math.round(p * 2 ** 32), 1 / (1 - p)];
 }
 
 /** How scores become weights: softmax, or with a bias each by its sigmoid. */
@@ -49,7 +76,7 @@ type Weighting = { bias: number } | null;
 /** Sizes of one call, and how its work is divided. */
 class Plan {
   readonly device: Device;
-  readonly dtype: GemmType;
+  readonly dtype: FloatType;
   readonly batch: number;
   readonly folded: number; // B·kv
   readonly kv: number;
@@ -102,7 +129,7 @@ class Plan {
   }
 
   /** Memory for one block's scores, for each lane. */
-  scratch(stack: DisposableStack, type: GemmType): number[] {
+  scratch(stack: DisposableStack, type: FloatType): number[] {
     const { device, block, group, keys } = this;
     return Array.from(
       { length: device.lanes.count },
@@ -118,6 +145,13 @@ class Plan {
     return { first, count, keys: Math.min(this.keys, Math.ceil(seen / KEY_STEP) * KEY_STEP) };
   }
 
+  /** Leaves out some elements of rows of weights or their gradients, of which `firstRow` is the first. */
+  drop(drop: Drop, at: number, rows: number, seen: number, firstRow: number, type = this.dtype) {
+    if (!drop) return;
+    this.device.kernel(`dropout_rows_${type}`)
+      .overRows(rows, at, rows, seen, seen, firstRow, ...drop);
+  }
+
   /** c = rows of a · b, or of a · bᵀ, of the heads' matrices. */
   product(
     a: { pointer: number; rowStride: number },
@@ -131,11 +165,12 @@ class Plan {
 }
 
 const attentionOp = defineOp("attention", (
-  queries: Tensor<GemmType, 4>,
-  keys: Tensor<GemmType, 3>,
-  values: Tensor<GemmType, 3>,
+  queries: Tensor<FloatType, 4>,
+  keys: Tensor<FloatType, 3>,
+  values: Tensor<FloatType, 3>,
   options: AttentionOptions,
   weighting: Weighting,
+  drop: Drop,
 ) => {
   const q = contiguous(queries), k = contiguous(keys), v = contiguous(values);
   const plan = new Plan({ q, k, v }, options);
@@ -188,6 +223,7 @@ const attentionOp = defineOp("attention", (
         S,
       );
     }
+    plan.drop(drop, weights[lane]!, rows, seen, firstRow);
     plan.product(
       { pointer: weights[lane]!, rowStride: seen },
       { pointer: v.pointer + head * S * d * size, rowStride: d },
@@ -241,6 +277,7 @@ const attentionOp = defineOp("attention", (
           plan.product(ofHead(dy, atQuery), ofHead(v!, atKey), scratch(dWeights), square, {
             transposeB: true,
           });
+          plan.drop(drop, dWeights[lane]!, rows, seen, firstRow, "float32");
           const shape = [rows, group, S - T + first, seen, seen, plan.scale, ...visible] as const;
           const memory = [weights, dScores, scores, dWeights].map((each) => each[lane]!);
           if (weighting) {
@@ -256,6 +293,7 @@ const attentionOp = defineOp("attention", (
               ...shape,
             );
           }
+          plan.drop(drop, weights[lane]!, rows, seen, firstRow);
           plan.product(
             scratch(dScores),
             ofHead(k!, atKey),
@@ -274,10 +312,10 @@ const attentionOp = defineOp("attention", (
   };
 });
 
-const toFloat32 = (x: Tensor) => inType(x as Tensor<GemmType>, "float32") as Tensor<"float32">;
+const toFloat32 = (x: Tensor) => inType(x as Tensor<FloatType>, "float32") as Tensor<"float32">;
 
 /** Attention's result, and what other softmaxes need of it. */
-export interface AttentionResult<D extends GemmType> {
+export interface AttentionResult<D extends FloatType> {
   /** [B·T, n·d], the heads side by side, of the type of the heads */
   context: Tensor<D, 2>;
   /** log Σ exp of the logits that each query sees, [B·kv, T, g] */
@@ -291,11 +329,11 @@ export interface AttentionResult<D extends GemmType> {
  * @param heads if bfloat16, weights are rounded to it for the product
  * @throws {RangeError} if the shapes do not fit
  */
-export function softmaxAttentionWithSums<D extends GemmType>(
+export function softmaxAttentionWithSums<D extends FloatType>(
   { q, k, v }: Heads<D>,
   options: AttentionOptions = {},
 ): AttentionResult<D> {
-  const [context, logSums] = attentionOp(q, k, v, options, null);
+  const [context, logSums] = attentionOp(q, k, v, options, null, drawDropout(options));
   return { context: context as Tensor<D, 2>, logSums: logSums as Tensor<"float32", 3> };
 }
 
@@ -304,7 +342,7 @@ export function softmaxAttentionWithSums<D extends GemmType>(
  *
  * @returns [B·T, n·d], the heads side by side, of the type of `heads`
  */
-export function softmaxAttention<D extends GemmType>(
+export function softmaxAttention<D extends FloatType>(
   heads: Heads<D>,
   options: AttentionOptions = {},
 ): Tensor<D, 2> {
@@ -318,13 +356,13 @@ export function softmaxAttention<D extends GemmType>(
  *
  * @returns [B·T, n·d], the heads side by side, of the type of `heads`
  */
-export function sigmoidAttention<D extends GemmType>(
+export function sigmoidAttention<D extends FloatType>(
   { q, k, v }: Heads<D>,
   options: AttentionOptions,
   bias: number,
 ): Tensor<D, 2> {
   if (options.slopes) throw new RangeError("Cannot compute sigmoid attention with slopes");
-  const [context, unused] = attentionOp(q, k, v, options, { bias });
+  const [context, unused] = attentionOp(q, k, v, options, { bias }, drawDropout(options));
   unused.dispose();
   return context as Tensor<D, 2>;
 }

@@ -7,6 +7,7 @@ import {
   anyDraw,
   checkBernoulli,
   checkDropout,
+  checkDropoutRows,
   checkIntegers,
   checkNormal,
   checkTruncatedNormal,
@@ -126,10 +127,29 @@ const simple = {
     checkIntegers(device, anyDraw(random), 1000, [0, 2 ** 31 + 12345], prefix),
   dropout: (device: Device, random: Random, prefix = "") =>
     checkDropout(device, random, 200, "float32", prefix),
+  rows: (device: Device, random: Random, prefix = "") =>
+    checkDropoutRows(device, random, [5, 140, 143], "float32", prefix),
 };
 
 const file = "random.cu";
+for (const dtype of ["float32", "bfloat16"] as const) {
+  kernelTest(`rows drop the same elements in any portions, ${dtype}`, (device, random) => {
+    for (
+      const [rows, columns, stride] of [[1, 1, 1], [2, 31, 33], [9, 128, 128], [300, 129, 130]]
+    ) {
+      checkDropoutRows(device, random, [rows!, columns!, stride!], dtype);
+    }
+  });
+}
+
 faultsAreFound([
+  {
+    name: "every row drops the same elements",
+    file,
+    from: "static_cast<unsigned>(first_row + row)",
+    to: "static_cast<unsigned>(first_row)",
+    check: simple.rows,
+  },
   { name: "nine rounds", file, from: "round < 10", to: "round < 9", check: simple.bernoulli },
   {
     name: "the upper half of the offset is left out",
