@@ -1,6 +1,7 @@
 // Checkpoints of a training run: one safetensors file each, with the parameters by their names, the optimizer's
 // state as `optimizer.NAME`, and in the metadata all else that the run needs to go on with the same bits.
 
+import { createHash } from "node:crypto";
 import { FileError } from "../../formats/file_error.ts";
 import { Safetensors, saveSafetensors } from "../../formats/safetensors.ts";
 import type { GeneratorState } from "../../tensor/random.ts";
@@ -59,9 +60,8 @@ const TEMPORARY = /^step-\d+\.safetensors\.[0-9a-f-]{36}\.tmp$/;
 
 const messageOf = (error: unknown) => error instanceof Error ? error.message : String(error);
 
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
-}
+/** Twice as fast as the Web's `crypto.subtle`. */
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>) =>
   new Uint8Array(buffer, byteOffset, byteLength);
@@ -142,10 +142,10 @@ export class CheckpointFolder {
     const path = `${this.path}/step-${String(state.step).padStart(8, "0")}.safetensors`;
     const tensors = tensorsOf(trained), sums: Record<string, string> = {};
     for (const [name, tensor] of Object.entries(tensors)) {
-      sums[name] = await sha256(bytesOf(await tensor.data()));
+      sums[name] = sha256(bytesOf(await tensor.data()));
     }
     const text = JSON.stringify(state);
-    sums[STATE] = await sha256(new TextEncoder().encode(text));
+    sums[STATE] = sha256(new TextEncoder().encode(text));
     try {
       await saveSafetensors(path, tensors, { [STATE]: text, [SUMS]: JSON.stringify(sums) });
       using folder = await Deno.open(this.path);
@@ -268,11 +268,11 @@ export async function loadCheckpoint(
     new CheckpointError(path, `it is damaged: the checksum of ${what} is another`, {
       damaged: true,
     });
-  if (await sha256(new TextEncoder().encode(file.metadata.get(STATE)!)) !== sums[STATE]) {
+  if (sha256(new TextEncoder().encode(file.metadata.get(STATE)!)) !== sums[STATE]) {
     throw damaged("its state");
   }
   for (const name of Object.keys(tensors)) {
-    if (await sha256(file.read(name)) !== sums[name]) throw damaged(`"${name}"`);
+    if (sha256(file.read(name)) !== sums[name]) throw damaged(`"${name}"`);
   }
   // Only now, when all of it is known to be whole.
   for (const [name, tensor] of Object.entries(tensors)) {
