@@ -132,7 +132,7 @@ const split = (dtype: string, size: number): Case => {
     aim: ELEMENTWISE,
     run: () =>
       device.kernel(`split_heads_rotary_${dtype}`)
-        .overRows(tokens, q, k, v, x, x, x, tokens, 12, 12, d),
+        .overRows(tokens, q, k, v, x, x, x, tokens, tokens, 12, 12, d, d / 2),
   };
 };
 

@@ -9,7 +9,7 @@ import { softmaxAttention } from "./attention/softmax_attention.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { WeightSet } from "./weight_set.ts";
 import type { Hidden } from "./project.ts";
-import { splitHeads, splitHeadsRotary } from "./rotary.ts";
+import { splitHeadsRotary } from "./rotary.ts";
 import type { Run } from "./run.ts";
 
 /**
@@ -25,12 +25,10 @@ export function attend(
 ): Hidden<FloatType> {
   const { heads, keyValueHeads, headDimension } = config, { batch, tokens, slopes } = run;
   const { causal, window } = config.attention;
-  // A kernel does what most models need, unrecorded, in one pass.
-  const simple = run.rotary?.cosine.shape[1] === headDimension / 2 && batch === 1 &&
-    !run.recorded && !run.cache;
-  const split = simple
-    ? splitHeadsRotary(qkv, run.rotary!, heads, keyValueHeads)
-    : splitHeads(qkv, run.rotary, heads, keyValueHeads, batch, run.first);
+  const split = splitHeadsRotary(qkv, run.rotary, heads, keyValueHeads, {
+    batch,
+    first: run.first,
+  });
   if (run.cache) {
     const all = run.cache.append(run.layer, split.k, split.v);
     split.k = all.key;

@@ -1,9 +1,10 @@
 // Rotary positions: each pair of features (i, i + d/2) of a query or key turns by position · θ_i.
 
 import type { Device } from "../cuda/device.ts";
-import type { GemmType } from "../cuda/gemm.ts";
+import { defineOp } from "../tensor/autograd/define_op.ts";
 import { contiguous } from "../tensor/contiguous.ts";
-import { rotary } from "../tensor/rotary.ts";
+import type { FloatType } from "../tensor/dtype.ts";
+import { scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Heads } from "./attention/softmax_attention.ts";
 
@@ -52,69 +53,95 @@ export class RotaryTable implements Disposable {
   }
 }
 
-/**
- * Splits the fused projection of a batch into heads and rotates the first features of queries and keys, composed of
- * tensor operations, so that gradients flow.
- *
- * @param qkv [B·T, (n + 2·kv)·d]
- * @param table angles of pairs of features; null for none
- * @param first position of the first token
- */
-export function splitHeads(
-  qkv: Tensor<GemmType, 2>,
-  table: RotaryTable | null,
+const splitOp = defineOp("splitHeadsRotary", (
+  qkv: Tensor<FloatType, 2>,
+  angles: readonly [Tensor<"float32", 2>, Tensor<"float32", 2>] | null,
   heads: number,
-  keyValueHeads: number,
+  kv: number,
   batch: number,
-  first = 0,
-): Heads {
-  const kv = keyValueHeads, g = heads / kv;
-  const T = qkv.shape[0] / batch, d = qkv.shape[1] / (heads + 2 * kv);
-  const all = qkv.reshape([batch, T, heads + 2 * kv, d]);
-  const part = (first: number, end: number, group: number) => {
-    const some = all.slice(first, end, 2).reshape([batch, T, kv, group, d]);
-    const byHead = contiguous(some.permute([0, 2, 1, 3, 4])); // B kv T g d
-    return byHead.reshape([batch * kv, T, group, d]) as Tensor<GemmType, 4>;
-  };
-  const turned = (x: Tensor<GemmType, 4>) => table ? rotary(x, table, { axis: 1, first }) : x;
-  const flat = (x: Tensor<GemmType, 4>) => x.reshape([batch * kv, T, d]);
+) => {
+  const { device, dtype } = qkv, [rows, width] = qkv.shape;
+  const T = rows / batch, d = width / (heads + 2 * kv);
+  const launch = (name: string, parts: readonly Tensor[], all: Tensor, tables: readonly Tensor[]) =>
+    device.kernel(`${name}_heads_rotary_${dtype}`).overRows(
+      rows,
+      ...parts.map(({ pointer }) => pointer),
+      all.pointer,
+      tables[0]?.pointer ?? 0,
+      tables[1]?.pointer ?? 0,
+      rows,
+      T,
+      heads,
+      kv,
+      d,
+      tables[0]?.shape[1] ?? 0,
+    );
+  const result = [
+    Tensor.empty<FloatType, 4>(device, dtype, [batch * kv, T, heads / kv, d]) as Tensor,
+    Tensor.empty<FloatType, 3>(device, dtype, [batch * kv, T, d]) as Tensor,
+    Tensor.empty<FloatType, 3>(device, dtype, [batch * kv, T, d]) as Tensor,
+  ] as const;
+  const saved = (angles ?? []).map((table) => contiguous(table) as Tensor);
+  launch("split", result, contiguous(qkv), saved);
+  const shapes = result.map(({ shape }) => shape);
   return {
-    q: turned(part(0, heads, g)),
-    k: flat(turned(part(heads, heads + kv, 1))),
-    v: flat(part(heads + kv, heads + 2 * kv, 1)),
+    result,
+    inputs: [qkv],
+    saved,
+    backward: (gradients, saved) => {
+      const parts = gradients.map((gradient, i) =>
+        gradient ? contiguous(gradient) : Tensor.zeros<FloatType, number>(device, dtype, shapes[i]!)
+      );
+      const all = Tensor.empty<FloatType, 2>(device, dtype, [rows, width]);
+      launch("merge", parts, all, saved);
+      return [all];
+    },
   };
+});
+
+/** Options of {@linkcode splitHeadsRotary}. */
+export interface SplitOptions {
+  /** B: how many sequences there are, one after the other. @default {1} */
+  batch?: number;
+  /** Position of each sequence's first token. @default {0} */
+  first?: number;
 }
 
 /**
- * Splits the fused projection into heads and rotates queries and keys.
+ * Splits the fused projection of a batch into heads and rotates the first features of queries and keys, as many as
+ * the table has pairs for. Differentiable.
  *
- * @param qkv [T, (n + 2·kv)·d]
+ * @param qkv [B·T, (n + 2·kv)·d]
+ * @param table angles of pairs of features (i, i + pairs); null for none
+ * @throws {RangeError} if the shapes do not go together
  */
-export function splitHeadsRotary(
-  qkv: Tensor<GemmType, 2>,
-  table: RotaryTable,
+export function splitHeadsRotary<D extends FloatType>(
+  qkv: Tensor<D, 2>,
+  table: Pick<RotaryTable, "cosine" | "sine"> | null,
   heads: number,
   keyValueHeads: number,
-): Heads {
-  const { device, dtype } = qkv;
-  const [tokens, width] = qkv.shape;
-  const d = width / (heads + 2 * keyValueHeads);
-  const group = heads / keyValueHeads;
-  const q = Tensor.empty<GemmType, 4>(device, dtype, [keyValueHeads, tokens, group, d]);
-  const k = Tensor.empty<GemmType, 3>(device, dtype, [keyValueHeads, tokens, d]);
-  const v = Tensor.empty<GemmType, 3>(device, dtype, [keyValueHeads, tokens, d]);
-  device.kernel(`split_heads_rotary_${dtype}`).overRows(
-    tokens,
-    q.pointer,
-    k.pointer,
-    v.pointer,
-    qkv.pointer,
-    table.cosine.pointer,
-    table.sine.pointer,
-    tokens,
-    heads,
-    keyValueHeads,
-    d,
-  );
-  return { q, k, v };
+  { batch = 1, first = 0 }: SplitOptions = {},
+): Heads<D> {
+  const [rows, width] = qkv.shape, all = heads + 2 * keyValueHeads;
+  const T = rows / batch, d = width / all;
+  const [positions = Infinity, pairs = 0] = table?.cosine.shape ?? [];
+  if (
+    heads % keyValueHeads !== 0 || width % all !== 0 || rows % batch !== 0 || 2 * pairs > d ||
+    first + T > positions
+  ) {
+    throw new RangeError(
+      `Cannot split [${qkv.shape}] into ${batch} sequences of ${heads} heads and ${keyValueHeads} of keys and ` +
+        `values${
+          table
+            ? `, turned from position ${first} on by ${pairs} pairs at ${positions} positions`
+            : ""
+        }`,
+    );
+  }
+  return scope(() => {
+    const from = (angles: Tensor<"float32", 2>) => angles.slice(first, first + T);
+    const angles = table && [from(table.cosine), from(table.sine)] as const;
+    const [q, k, v] = splitOp(qkv as Tensor<FloatType, 2>, angles, heads, keyValueHeads, batch);
+    return { q, k, v } as unknown as Heads<D>;
+  });
 }

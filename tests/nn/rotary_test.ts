@@ -1,7 +1,7 @@
 // Rotary positions: angles, rotation of pairs, the split into heads, against float64.
 
-import { assertEquals } from "@std/assert";
-import { Tensor } from "../../mod.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { contiguous, rotary, scope, sum, Tensor } from "../../mod.ts";
 import { RotaryTable, splitHeadsRotary } from "../../src/nn/rotary.ts";
 import { cast } from "../../src/tensor/cast.ts";
 import { swapAxes } from "../../src/tensor/swap_axes.ts";
@@ -77,4 +77,79 @@ deviceTest("a table is freed with `using`, also one of no positions", () => {
     assertEquals(table.cosine.size, 0);
   }
   assertEquals(device.liveBytes, before);
+});
+
+deviceTest(
+  "a batch is split by kernels as by tensor operations, from any position, with gradients",
+  () => {
+    for (
+      const [batch, T, heads, kv, d, pairs, first] of [
+        [3, 5, 4, 2, 8, 4, 0],
+        [2, 7, 3, 3, 10, 2, 3],
+        [2, 4, 6, 1, 5, 0, 0],
+      ] as const
+    ) {
+      scope(() => {
+        const width = (heads + 2 * kv) * d, g = heads / kv;
+        const qkv = Tensor.from<"float32", 2>(
+          device,
+          "float32",
+          [batch * T, width],
+          normal(batch * T * width),
+        ).requireGrad();
+        const table = pairs ? new RotaryTable(device, first + T + 2, 2 * pairs, 100) : null;
+        using _freed = table ?? Tensor.zeros(device, "float32", [1]);
+        const all = qkv.reshape([batch, T, heads + 2 * kv, d]);
+        const part = (begin: number, end: number, group: number) =>
+          all.slice(begin, end, 2).reshape([batch, T, kv, group, d]).permute([0, 2, 1, 3, 4])
+            .reshape([batch * kv, T, group, d]) as Tensor<"float32", 4>;
+        const turned = (x: Tensor<"float32", 4>) =>
+          table ? rotary(x, table, { axis: 1, first }) : x;
+        const composed = [
+          turned(part(0, heads, g)),
+          turned(part(heads, heads + kv, 1)).reshape([batch * kv, T, d]),
+          part(heads + kv, heads + 2 * kv, 1).reshape([batch * kv, T, d]),
+        ] as Tensor[];
+        const split = splitHeadsRotary(qkv, table, heads, kv, { batch, first });
+        const fused = [split.q, split.k, split.v] as Tensor[];
+        const upstream = composed.map(({ shape, size }) =>
+          Tensor.from<"float32", number>(device, "float32", shape, normal(size))
+        );
+        // Of all three, and where only one of them is used.
+        for (const used of [[0, 1, 2], [1]]) {
+          const gradient = (parts: Tensor[]) => {
+            const terms = used.map((i) => sum((parts[i] as Tensor<"float32">).mul(upstream[i]!)));
+            terms.reduce((a, b) => a.add(b)).backward({ retainGraph: true });
+            const found = Float32Array.from(qkv.grad!.dataSync() as Float32Array);
+            qkv.zeroGrad();
+            return found;
+          };
+          assertClose(gradient(fused), gradient(composed), 1e-6, `gradient of ${used}`);
+        }
+        fused.forEach((x, i) =>
+          assertClose(
+            Float32Array.from(x.dataSync() as Float32Array),
+            contiguous(composed[i]!).dataSync() as Float32Array,
+            1e-6,
+            "qkv"[i]!,
+          )
+        );
+      });
+    }
+  },
+);
+
+deviceTest("a split that does not go is refused with its numbers", () => {
+  using qkv = Tensor.zeros<"float32", 2>(device, "float32", [6, 24]);
+  using table = new RotaryTable(device, 5, 6, 100);
+  const split = (heads: number, kv: number, options = {}) => () =>
+    splitHeadsRotary(qkv, table, heads, kv, options);
+  assertThrows(split(4, 3), RangeError, "4 heads and 3 of keys");
+  assertThrows(split(2, 1, { batch: 4 }), RangeError, "Cannot split [6,24] into 4 sequences");
+  assertThrows(
+    split(2, 1, { batch: 2, first: 3 }),
+    RangeError,
+    "from position 3 on by 3 pairs at 5",
+  );
+  assertThrows(split(4, 1), RangeError, "3 pairs");
 });

@@ -1,50 +1,63 @@
 // Rotary positions: of queries and keys as the fused projection is split into heads, and of any rows.
 #include "prelude.cuh"
 
-// qkv [T, (heads + 2·kv_heads)·d] -> q [kv_heads, T, group, d], k and v [kv_heads, T, d], where `group` =
-// heads / kv_heads queries share a key-value head. Rotary positions in Hugging Face's half-split form:
-// feature i pairs with i + d/2. cosine, sine [T, d/2].
+// qkv [B·T, (heads + 2·kv_heads)·d] -> q [B·kv_heads, T, group, d], k and v [B·kv_heads, T, d], where `group` =
+// heads / kv_heads queries share a key-value head; `tokens` are B·T. Rotary positions in Hugging Face's
+// half-split form: feature i of the first 2·pairs pairs with i + pairs. cosine, sine [T, pairs] are those of
+// each sequence's positions. Or back (MERGE): gradients of q, k, v to that of qkv, turned the other way.
 // A warp takes a token with all its heads, which turn by the same angles.
-template <class T>
-__device__ void split_heads_rotary(T *__restrict__ q, T *__restrict__ k, T *__restrict__ v,
-                                   const T *__restrict__ qkv, const float *__restrict__ cosine,
-                                   const float *__restrict__ sine, int tokens, int heads,
-                                   int kv_heads, int d) {
-  int half = d / 2, group = heads / kv_heads;
+template <bool MERGE, class T>
+__device__ __forceinline__ void turn_head(T *head, T *row, const float *c, const float *s, int d, int pairs) {
+  const T *from = MERGE ? head : row;
+  T *to = MERGE ? row : head;
+  for (int i = lane(); i < pairs; i += WARP) {
+    float first = to_float(from[i]), second = to_float(from[i + pairs]);
+    float sine = MERGE ? -s[i] : s[i];
+    to[i] = from_float<T>(first * c[i] - second * sine);
+    to[i + pairs] = from_float<T>(second * c[i] + first * sine);
+  }
+  for (int i = 2 * pairs + lane(); i < d; i += WARP) to[i] = from[i];
+}
+
+template <bool MERGE, class T>
+__device__ void heads_rotary(T *__restrict__ q, T *__restrict__ k, T *__restrict__ v,
+                             T *__restrict__ qkv, const float *__restrict__ cosine,
+                             const float *__restrict__ sine, int tokens, int length, int heads,
+                             int kv_heads, int d, int pairs) {
+  int group = heads / kv_heads;
   for (int token = warp_id(); token < tokens; token += warp_count()) {
-    const T *from = qkv + static_cast<long long>(token) * (heads + 2 * kv_heads) * d;
-    const float *c = cosine + static_cast<long long>(token) * half;
-    const float *s = sine + static_cast<long long>(token) * half;
-    for (int head = 0; head < heads + kv_heads; head++, from += d) {
-      int kv = head < heads ? head / group : head - heads;
-      long long place = static_cast<long long>(kv) * tokens + token;
-      T *to = head < heads ? q + (place * group + head % group) * d : k + place * d;
-      for (int i = lane(); i < half; i += WARP) {
-        float first = to_float(from[i]), second = to_float(from[i + half]);
-        to[i] = from_float<T>(first * c[i] - second * s[i]);
-        to[i + half] = from_float<T>(second * c[i] + first * s[i]);
+    T *row = qkv + static_cast<long long>(token) * (heads + 2 * kv_heads) * d;
+    int sequence = token / length, position = token % length;
+    const float *c = cosine + static_cast<long long>(position) * pairs;
+    const float *s = sine + static_cast<long long>(position) * pairs;
+    for (int head = 0; head < heads + 2 * kv_heads; head++, row += d) {
+      int kv = head < heads ? head / group : (head - heads) % kv_heads;
+      long long place = static_cast<long long>(sequence * kv_heads + kv) * length + position;
+      if (head < heads) {
+        turn_head<MERGE>(q + (place * group + head % group) * d, row, c, s, d, pairs);
+      } else if (head < heads + kv_heads) {
+        turn_head<MERGE>(k + place * d, row, c, s, d, pairs);
+      } else {
+        turn_head<MERGE>(v + place * d, row, c, s, d, 0);
       }
-    }
-    for (int kv = 0; kv < kv_heads; kv++, from += d) {
-      T *to = v + (static_cast<long long>(kv) * tokens + token) * d;
-      for (int i = lane(); i < d; i += WARP) to[i] = from[i];
     }
   }
 }
 
-extern "C" __global__ void split_heads_rotary_float32(float *q, float *k, float *v,
-                                                      const float *qkv, const float *cosine,
-                                                      const float *sine, int tokens, int heads,
-                                                      int kv_heads, int d) {
-  split_heads_rotary(q, k, v, qkv, cosine, sine, tokens, heads, kv_heads, d);
-}
+#define HEADS_ROTARY(dtype, T)                                                                     \
+  extern "C" __global__ void split_heads_rotary_##dtype(                                           \
+      T *q, T *k, T *v, T *qkv, const float *cosine, const float *sine, int tokens, int length,    \
+      int heads, int kv_heads, int d, int pairs) {                                                 \
+    heads_rotary<false>(q, k, v, qkv, cosine, sine, tokens, length, heads, kv_heads, d, pairs);    \
+  }                                                                                                \
+  extern "C" __global__ void merge_heads_rotary_##dtype(                                           \
+      T *q, T *k, T *v, T *qkv, const float *cosine, const float *sine, int tokens, int length,    \
+      int heads, int kv_heads, int d, int pairs) {                                                 \
+    heads_rotary<true>(q, k, v, qkv, cosine, sine, tokens, length, heads, kv_heads, d, pairs);     \
+  }
 
-extern "C" __global__ void split_heads_rotary_bfloat16(bfloat16 *q, bfloat16 *k, bfloat16 *v,
-                                                       const bfloat16 *qkv, const float *cosine,
-                                                       const float *sine, int tokens, int heads,
-                                                       int kv_heads, int d) {
-  split_heads_rotary(q, k, v, qkv, cosine, sine, tokens, heads, kv_heads, d);
-}
+HEADS_ROTARY(float32, float)
+HEADS_ROTARY(bfloat16, bfloat16)
 
 // y = x [rows, d] with pairs of its first 2·pairs features turned by the angles of its position, direction =
 // 1 forth or -1 back. Row r has position r / heads % tokens. Pairs are (i, i + pairs), or with `adjacent`

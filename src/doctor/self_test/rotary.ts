@@ -8,68 +8,97 @@ import type { Random } from "./random.ts";
 import type { SelfTest } from "./self_test.ts";
 import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
 
-/** Tokens, heads, heads of keys and values, features of a head. */
-export type Sizes = readonly [tokens: number, heads: number, kvHeads: number, d: number];
+/** Sequences, tokens of each, heads, heads of keys and values, features of a head, and how many pairs turn. */
+export type Sizes = readonly [
+  batch: number,
+  length: number,
+  heads: number,
+  kvHeads: number,
+  d: number,
+  pairs: number,
+];
 
-/** Compares heads split from a random projection with the definition of rotary positions. */
+/**
+ * Compares heads split from a random projection with the definition of rotary positions, or with `merge` the
+ * projection merged from random heads, which turn back.
+ */
 export function checkHeads(
   device: Device,
   random: Random,
-  [tokens, heads, kvHeads, d]: Sizes,
-  dtype: FloatType,
+  [batch, length, heads, kvHeads, d, pairs]: Sizes,
+  { dtype, merge }: { dtype: "float32" | "bfloat16"; merge: boolean },
   prefix = "",
 ): number {
-  const all = heads + 2 * kvHeads, half = d / 2, group = heads / kvHeads;
-  let qkv: Float32Array = random.normals(tokens * all * d);
-  const angles = random.normals(tokens * half, 3);
+  const all = heads + 2 * kvHeads, group = heads / kvHeads, tokens = batch * length;
+  const angles = random.normals(length * pairs, 3);
   const cosines = angles.map(Math.cos), sines = angles.map(Math.sin);
-  const bits = numbersToBfloat16(qkv);
-  const x = given(device, dtype, dtype === "float32" ? qkv : bits);
-  if (dtype === "bfloat16") qkv = bfloat16ToNumbers(bits);
   const cosine = given(device, "float32", cosines), sine = given(device, "float32", sines);
-  const outputs = [heads, kvHeads, kvHeads].map((n) => wanted(device, dtype, n * tokens * d));
-  device.kernel(`${prefix}split_heads_rotary_${dtype}`).overRows(
+  const numbers = (values: ArrayLike<number>) =>
+    dtype === "float32" ? values as Float32Array : bfloat16ToNumbers(values);
+  const drawn = (count: number) => {
+    const values = random.normals(count), bits = numbersToBfloat16(values);
+    return dtype === "float32" ? values : bits;
+  };
+  const counts = [heads, kvHeads, kvHeads].map((count) => count * tokens * d);
+  const parts = counts.map((count) => {
+    const data = merge ? drawn(count) : null;
+    return { data, memory: data ? given(device, dtype, data) : wanted(device, dtype, count) };
+  });
+  const whole = merge ? null : drawn(tokens * all * d);
+  const qkv = whole ? given(device, dtype, whole) : wanted(device, dtype, tokens * all * d);
+  device.kernel(`${prefix}${merge ? "merge" : "split"}_heads_rotary_${dtype}`).overRows(
     tokens,
-    ...outputs.map((output) => output.pointer),
-    x.pointer,
+    ...parts.map(({ memory }) => memory.pointer),
+    qkv.pointer,
     cosine.pointer,
     sine.pointer,
     tokens,
+    length,
     heads,
     kvHeads,
     d,
+    pairs,
   );
-  let first = 0; // head of qkv
+  const sources = merge ? parts.map(({ data }) => numbers(data!)) : numbers(whole!);
+  const taken = merge
+    ? numbers(qkv.take() as Float32Array)
+    : parts.map(({ memory }) => numbers(memory.take() as Float32Array));
   let error = 0;
-  outputs.forEach((output, which) => {
-    const count = [heads, kvHeads, kvHeads][which];
-    const expected = new Float64Array(count * tokens * d);
-    const sizes = new Float64Array(expected.length);
+  for (const [which, count] of [heads, kvHeads, kvHeads].entries()) {
+    const expected = new Float64Array(count * tokens * d), sizes = expected.slice();
+    const actual = new Float32Array(expected.length);
+    const before = [0, heads, heads + kvHeads][which]!;
     for (let h = 0; h < count; h++) {
-      for (let t = 0; t < tokens; t++) {
+      for (let token = 0; token < tokens; token++) {
+        const b = Math.floor(token / length), t = token % length;
+        // Where the head's features lie in its part, and in the projection.
+        const kv = which === 0 ? Math.floor(h / group) : h;
+        const place = (b * kvHeads + kv) * length + t;
+        const inPart = d * (which === 0 ? place * group + h % group : place);
+        const inWhole = (token * all + before + h) * d;
+        const from = merge ? (sources as Float32Array[])[which]! : sources as Float32Array;
+        const to = merge ? taken as Float32Array : (taken as Float32Array[])[which]!;
+        const start = merge ? inPart : inWhole, end = merge ? inWhole : inPart;
         for (let i = 0; i < d; i++) {
-          const from = (t * all + first + h) * d;
-          const kv = Math.floor(h / group); // of a query; they stand by key-value head, then token
-          const to = i + d * (which === 0 ? (kv * tokens + t) * group + h % group : h * tokens + t);
-          const pair = qkv[from + (i + half) % d], value = qkv[from + i];
-          const cos = cosines[t * half + i % half], sin = sines[t * half + i % half];
-          const turned = value * cos + (i < half ? -pair : pair) * sin;
-          expected[to] = which === 2 ? value : turned;
-          sizes[to] = which === 2 ? Math.abs(value) : Math.abs(value) + Math.abs(pair);
+          const at = inPart + i, value = from[start + i]!;
+          actual[at] = to[end + i]!;
+          if (which === 2 || i >= 2 * pairs) {
+            expected[at] = value;
+            sizes[at] = 0;
+            continue;
+          }
+          const pair = from[start + (i + pairs) % (2 * pairs)]!, angle = t * pairs + i % pairs;
+          const sin = (merge ? -1 : 1) * sines[angle]!;
+          expected[at] = value * cosines[angle]! + (i < pairs ? -pair : pair) * sin;
+          sizes[at] = Math.abs(value) + Math.abs(pair);
         }
       }
     }
-    first += count;
-    const exact = which === 2 ? TOLERANCE.exact : TOLERANCE.elementwise(3);
-    const what = `${"qkv"[which]} of [${tokens}, ${all}·${d}] as ${dtype}`;
-    const taken = output.take();
-    error = Math.max(
-      error,
-      dtype === "float32"
-        ? assertClose(taken, expected, exact, what, sizes)
-        : assertClose(bfloat16ToNumbers(taken), expected, thenBfloat16(exact), what, sizes),
-    );
-  });
+    const tolerance = TOLERANCE.elementwise(3);
+    const what = `${"qkv"[which]} of [${batch}, ${length}, ${all}·${d}] as ${dtype}`;
+    const allowed = dtype === "float32" ? tolerance : thenBfloat16(tolerance);
+    error = Math.max(error, assertClose(actual, expected, allowed, what, sizes));
+  }
   return error;
 }
 
@@ -137,10 +166,10 @@ export function checkRotate(
 /** Each kernel of rotary.cu. */
 export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).flatMap(
   (dtype): SelfTest[] => [
-    {
-      kernels: [`split_heads_rotary_${dtype}`],
-      run: (device, random) => checkHeads(device, random, [33, 9, 3, 64], dtype),
-    },
+    ...[false, true].map((merge): SelfTest => ({
+      kernels: [`${merge ? "merge" : "split"}_heads_rotary_${dtype}`],
+      run: (device, random) => checkHeads(device, random, [2, 33, 9, 3, 64, 30], { dtype, merge }),
+    })),
     {
       kernels: [`rotate_${dtype}`],
       run: (device, random) =>

@@ -7,15 +7,21 @@ import type { Random } from "../../random.ts";
 import { faultsAreFound, kernelTest } from "./bench.ts";
 
 for (const dtype of ["float32", "bfloat16"] as const) {
-  kernelTest(`heads are split and turned as ${dtype}`, (device, random) => {
-    for (const tokens of [1, 2, 31]) {
-      for (const [heads, kvHeads] of [[1, 1], [9, 3], [4, 4]]) {
-        for (const d of [2, 6, 64, 66]) {
-          checkHeads(device, random, [tokens, heads, kvHeads, d], dtype);
+  for (const merge of [false, true]) {
+    kernelTest(
+      `heads are ${merge ? "merged, turned back," : "split and turned"} as ${dtype}`,
+      (device, random) => {
+        for (const [batch, length] of [[1, 1], [3, 2], [2, 31]] as const) {
+          for (const [heads, kvHeads] of [[1, 1], [9, 3], [4, 4]] as const) {
+            for (const [d, pairs] of [[2, 1], [7, 2], [64, 32], [66, 0]] as const) {
+              const kind = { dtype, merge };
+              checkHeads(device, random, [batch, length, heads, kvHeads, d, pairs], kind);
+            }
+          }
         }
-      }
-    }
-  });
+      },
+    );
+  }
 }
 
 for (const dtype of ["float32", "bfloat16"] as const) {
@@ -43,23 +49,44 @@ const turned = (adjacent: boolean) => (device: Device, random: Random, prefix = 
   const kind = { dtype: "float32", adjacent, direction: -1 } as const;
   checkRotate(device, random, [2, 5, 3, 9, 4], kind, prefix);
 };
-const small = (device: Device, random: Random, prefix = "") =>
-  checkHeads(device, random, [3, 2, 1, 8], "float32", prefix);
+const heads = (merge: boolean) => (device: Device, random: Random, prefix = "") => {
+  checkHeads(device, random, [2, 3, 4, 2, 9, 4], { dtype: "float32", merge }, prefix);
+};
 faultsAreFound([
   {
     name: "values are turned as keys are",
     file: "rotary.cu",
-    from: "for (int i = lane(); i < d; i += WARP) to[i] = from[i];",
-    to:
-      "for (int i = lane(); i < d; i += WARP) to[i] = from_float<T>(to_float(from[i]) * c[i % half]);",
-    check: small,
+    from: "c, s, d, 0);",
+    to: "c, s, d, pairs);",
+    check: heads(false),
   },
   {
     name: "the angle turns the other way",
     file: "rotary.cu",
-    from: "first * c[i] - second * s[i]",
-    to: "first * c[i] + second * s[i]",
-    check: small,
+    from: "MERGE ? -s[i] : s[i]",
+    to: "MERGE ? s[i] : -s[i]",
+    check: heads(false),
+  },
+  {
+    name: "gradients turn on instead of back",
+    file: "rotary.cu",
+    from: "MERGE ? -s[i] : s[i]",
+    to: "s[i]",
+    check: heads(true),
+  },
+  {
+    name: "positions go on into the next sequence",
+    file: "rotary.cu",
+    from: "cosine + static_cast<long long>(position) * pairs",
+    to: "cosine + static_cast<long long>(token) * pairs",
+    check: heads(false),
+  },
+  {
+    name: "a head's last feature, which has no pair, is left out",
+    file: "rotary.cu",
+    from: "i < d; i += WARP) to[i] = from[i];\n}",
+    to: "i < d - 1; i += WARP) to[i] = from[i];\n}",
+    check: heads(true),
   },
   {
     name: "heads count as tokens",
