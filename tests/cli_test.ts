@@ -398,7 +398,8 @@ test("train reads texts and token files, and refuses what it cannot use", async 
   const text = `${directory}/book.txt`, out = ["--out", `${directory}/run`];
   await Deno.writeTextFile(text, "The weather is fine today, they say. ".repeat(40));
   const tiny = ["--layers", "1", "--heads", "1", "--hidden", "8", "--context", "8", "--steps", "2"];
-  const fine = await run(["train", "--data", text, ...tiny, "--batch", "2", ...out]);
+  const attention = ["--attention", "context-scaling"];
+  const fine = await run(["train", "--data", text, ...tiny, ...attention, "--batch", "2", ...out]);
   assertEquals(fine.code, 0, fine.stderr);
   const refused: [string[], string][] = [
     [["--task", "sort"], "it must be copy or induction"],
@@ -408,6 +409,7 @@ test("train reads texts and token files, and refuses what it cannot use", async 
     [["--heads", "3", "--hidden", "8"], "its headDimension is 2.66"],
     [["--learning-rate", "fast"], "it must be above 0 and below 10"],
     [["--steps", "0"], "it must be a whole number, 1 or more"],
+    [["--attention", "max"], 'Cannot use attention "max": there are softmax, '],
     [["--depth", "3"], "Unknown option --depth"],
   ];
   for (const [args, words] of refused) {

@@ -2,6 +2,7 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import {
+  attentionNamed,
   copyTask,
   cosine,
   type DataSource,
@@ -33,6 +34,8 @@ What is trained on, one of:
 
 The model:
   --family NAME        gpt2 or llama                                     (default: gpt2)
+  --attention NAME     softmax, context-scaling, sigmoid, ...; a wrong name lists all
+                                                                         (default: softmax)
   --layers N, --heads N, --hidden N    Its sizes                         (default: 3, 4, 128)
   --context N          Tokens of a sequence                              (default: 64)
   --vocabulary N       Token ids are below this; needed for *.bin
@@ -75,6 +78,7 @@ interface TrainArguments extends Numbers {
   task: "copy" | "induction";
   data: string | null;
   family: "gpt2" | "llama";
+  attention: string;
   learningRate: number;
   dtype: "float32" | "bfloat16";
   out: string;
@@ -90,7 +94,7 @@ function choice<T extends string>(name: string, value: string, among: readonly T
 function parseTrain(args: string[]): TrainArguments | "help" {
   const numbers = Object.keys(NUMBERS) as (keyof typeof NUMBERS)[];
   const flags = parseArgs(args, {
-    string: [...numbers, "task", "data", "family", "learning-rate", "dtype", "out"],
+    string: [...numbers, "task", "data", "family", "attention", "learning-rate", "dtype", "out"],
     boolean: ["resume", "watch", "help"],
     alias: { h: "help" },
     unknown: (argument) => {
@@ -127,6 +131,7 @@ function parseTrain(args: string[]): TrainArguments | "help" {
     task: choice("task", flags.task ?? "induction", ["copy", "induction"]),
     data: flags.data ?? null,
     family: choice("family", flags.family ?? "gpt2", ["gpt2", "llama"]),
+    attention: flags.attention ?? "softmax",
     learningRate,
     dtype: choice("dtype", flags.dtype ?? "float32", ["float32", "bfloat16"]),
     out: flags.out ?? "out/train",

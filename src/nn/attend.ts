@@ -1,11 +1,8 @@
 // From the fused projection of a layer to the heads' results: split, rotate, attend.
 
-import { noGrad } from "../tensor/autograd/recording.ts";
 import type { FloatType } from "../tensor/dtype.ts";
 import { swapAxes } from "../tensor/swap_axes.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { attentionMaps } from "./attention/plain.ts";
-import { softmaxAttention } from "./attention/softmax_attention.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { WeightSet } from "./weight_set.ts";
 import type { Hidden } from "./project.ts";
@@ -13,14 +10,18 @@ import { splitHeadsRotary } from "./rotary.ts";
 import type { Run } from "./run.ts";
 
 /**
+ * Splits the projection into heads, turns them, and has the run's attention do the rest.
+ *
  * @param qkv [B·T, (n + 2 kv) d]
+ * @param input what the projections read
+ * @param weights of the layer; the attention's own parameters are among those under `attn.`
  * @returns [B·T, n·d], the heads side by side
  */
 export function attend(
   run: Run,
   qkv: Hidden<FloatType>,
-  _input: Hidden<FloatType>,
-  _weights: WeightSet,
+  input: Hidden<FloatType>,
+  weights: WeightSet,
   config: TransformerConfig,
 ): Hidden<FloatType> {
   const { heads, keyValueHeads, headDimension } = config, { batch, tokens, slopes } = run;
@@ -40,17 +41,25 @@ export function attend(
   }
   run.emit("attn.k_rotated", split.k);
   run.emit("attn.v", split.v);
-  const options = { batch, causal, window, slopes };
-  if (run.wants("attn.weights")) {
-    noGrad(() => {
-      const byHead = attentionMaps(split, options).permute([0, 2, 1, 3]); // kv g T S
-      run.emit("attn.weights", byHead.reshape([batch * heads, tokens, run.first + tokens]));
-    });
-  }
-  if (!run.wants("attn.cumulative")) return softmaxAttention(split, options);
   const all = run.first + tokens;
-  const cumulative = Tensor.zeros<"float32", 2>(qkv.device, "float32", [batch * heads, all]);
-  const context = softmaxAttention(split, { ...options, cumulative });
-  run.emit("attn.cumulative", cumulative);
+  const cumulative = run.wants("attn.cumulative")
+    ? Tensor.zeros<"float32", 2>(qkv.device, "float32", [batch * heads, all])
+    : undefined;
+  const emitMaps = (maps: Tensor<"float32", 4>) => {
+    const byHead = maps.permute([0, 2, 1, 3]); // kv g T S
+    run.emit("attn.weights", byHead.reshape([batch * heads, tokens, all]));
+  };
+  const context = run.attention.attend({
+    heads: split,
+    input,
+    batch,
+    causal,
+    window,
+    slopes,
+    cumulative,
+    contextLength: config.contextLength,
+    maps: run.wants("attn.weights") ? emitMaps : undefined,
+  }, weights.under("attn."));
+  if (cumulative) run.emit("attn.cumulative", cumulative);
   return context;
 }

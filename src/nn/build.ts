@@ -2,6 +2,7 @@
 
 import { Device } from "../cuda/device.ts";
 import { Generator } from "../tensor/random.ts";
+import type { Attention } from "./attention/attention.ts";
 import { checkConfig, type TransformerConfig } from "./config.ts";
 import { type Initialization, type ParameterSpec, parameterSpecs } from "./parameters.ts";
 import { ResidentWeights } from "./resident_weights.ts";
@@ -9,6 +10,8 @@ import { Transformer } from "./transformer.ts";
 
 /** Options of building any model. */
 export interface BuildOptions {
+  /** What happens between the projections of a layer. @default {softmax attention} */
+  attention?: Attention;
   /** Seed of the first parameters. @default {1337} */
   seed?: number;
   /** Where the model lives. @default {the process's device} */
@@ -23,7 +26,7 @@ export interface BuildOptions {
  */
 export async function buildTransformer(
   config: TransformerConfig,
-  { seed = 1337, device }: BuildOptions = {},
+  { seed = 1337, device, attention }: BuildOptions = {},
   initialize: (spec: ParameterSpec) => Initialization = (spec) => spec.initialize,
 ): Promise<Transformer> {
   checkConfig(
@@ -31,7 +34,7 @@ export async function buildTransformer(
     (problem) => new RangeError(`Cannot build the ${config.family} model: ${problem}`),
   );
   const place = device ?? await Device.open();
-  const { outside, layer } = parameterSpecs(config);
+  const { outside, layer } = parameterSpecs(config, attention?.parameters(config));
   const specs = [
     ...outside,
     ...Array.from(
@@ -41,5 +44,5 @@ export async function buildTransformer(
   ].map((spec) => ({ ...spec, initialize: initialize(spec) }));
   const weights = ResidentWeights.random(place, config, specs, new Generator(seed));
   for (const parameter of weights.parameters.values()) parameter.requireGrad();
-  return new Transformer({ device: place, config, weights });
+  return new Transformer({ device: place, config, weights, ...attention && { attention } });
 }

@@ -4,6 +4,7 @@ import type { FloatType } from "../tensor/dtype.ts";
 import { noGrad } from "../tensor/autograd/recording.ts";
 import { cast } from "../tensor/cast.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Attention } from "./attention/attention.ts";
 import type { KeyValueCache } from "./key_value_cache.ts";
 import type { Probes } from "./probe.ts";
 import type { RotaryTable } from "./rotary.ts";
@@ -26,6 +27,8 @@ export interface RunOptions {
   rotary: RotaryTable | null;
   /** Slopes of ALiBi, [n], if the model has them. */
   slopes: Tensor<"float32", 1> | null;
+  /** What happens between the projections. */
+  attention: Attention;
   /** Whether gradients may be asked for. */
   recorded: boolean;
   /** Keys and values of the tokens before, if this continues a sequence. */
@@ -39,6 +42,7 @@ export class Run {
   readonly tokens: number;
   readonly rotary: RotaryTable | null;
   readonly slopes: Tensor<"float32", 1> | null;
+  readonly attention: Attention;
   readonly recorded: boolean;
   readonly cache: KeyValueCache | null;
   readonly layer: number;
@@ -51,6 +55,7 @@ export class Run {
     this.tokens = options.tokens;
     this.rotary = options.rotary;
     this.slopes = options.slopes;
+    this.attention = options.attention;
     this.recorded = options.recorded;
     this.cache = options.cache ?? null;
     this.#probes = options.probes;

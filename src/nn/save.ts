@@ -31,6 +31,12 @@ import type { Transformer } from "./transformer.ts";
  */
 export async function saveModel(model: Transformer, folder: string): Promise<void> {
   const { config, parameters, device } = model;
+  if (model.attention.name !== "softmax") {
+    throw new RangeError(
+      `Cannot save the ${config.family} model with the attention ${model.attention.name}: the format has ` +
+        "only softmax attention; a training checkpoint keeps it",
+    );
+  }
   const family = FAMILIES.find(({ modelTypes }) => modelTypes.includes(config.family));
   const settings = model.settings ?? family?.settings?.(config);
   if (!family || !settings) {

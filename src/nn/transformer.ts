@@ -15,6 +15,8 @@ import type { FloatType } from "../tensor/dtype.ts";
 import { alibiSlopes } from "../tensor/masks.ts";
 import { keep, scope } from "../tensor/scope.ts";
 import { checkShape, Tensor } from "../tensor/tensor.ts";
+import type { Attention } from "./attention/attention.ts";
+import { softmaxVariant } from "./attention/softmax.ts";
 import { runBlock } from "./block.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { KeyValueCache } from "./key_value_cache.ts";
@@ -74,6 +76,7 @@ const NOTHING = {
   batch: 1,
   rotary: null,
   slopes: null,
+  attention: softmaxVariant(),
   recorded: false,
 } as const;
 
@@ -87,6 +90,8 @@ export interface TransformerParts {
   weights: Weights;
   /** The checkpoint it is read from, if it is. */
   checkpoint?: Checkpoint;
+  /** What happens between the projections of a layer. @default {softmax attention} */
+  attention?: Attention;
   /** The settings of its config.json, if it came with one. */
   settings?: Readonly<Record<string, unknown>>;
   /** Its name. */
@@ -105,6 +110,8 @@ export class Transformer implements Disposable {
   readonly name: string;
   /** The checkpoint it is read from; null of a model that was built. */
   readonly checkpoint: Checkpoint | null;
+  /** What happens between the projections of a layer. */
+  readonly attention: Attention;
   /** The settings of its config.json; null if it came without one. */
   readonly settings: Readonly<Record<string, unknown>> | null;
   readonly #weights: Weights;
@@ -119,6 +126,7 @@ export class Transformer implements Disposable {
     this.device = device;
     this.config = config;
     this.checkpoint = checkpoint ?? null;
+    this.attention = parts.attention ?? softmaxVariant();
     this.settings = settings ?? null;
     this.name = name ?? config.family;
     this.#weights = weights;
@@ -241,6 +249,7 @@ export class Transformer implements Disposable {
         tokens: sequences[sequence]!.length,
         rotary,
         slopes: this.#slopes,
+        attention: this.attention,
         recorded: false,
       });
     const hidden: Hidden[] = [];
@@ -382,7 +391,15 @@ export class Transformer implements Disposable {
     return noGrad(() =>
       scope("nextLogits", () => {
         using rotary = this.#rotaryTable(end);
-        const shared = { ...NOTHING, dtype, tokens: count, rotary, slopes: this.#slopes, cache };
+        const shared = {
+          ...NOTHING,
+          dtype,
+          tokens: count,
+          rotary,
+          slopes: this.#slopes,
+          attention: this.attention,
+          cache,
+        };
         const outside = new Run(shared);
         using weights = this.#weights.outside(EMBEDDING, "float32");
         const ids = Tensor.from<"int32", 1>(device, "int32", [count], tokens);
@@ -412,7 +429,8 @@ export class Transformer implements Disposable {
 
   /** Whether weight decay applies to a parameter: to matrices, but not to gains and biases. */
   decays(name: string): boolean {
-    const { outside, layer } = parameterSpecs(this.config);
+    const ofAttention = this.attention.parameters(this.config);
+    const { outside, layer } = parameterSpecs(this.config, ofAttention);
     const own = name.replace(/^layers\.\d+\./, "");
     return [...outside, ...layer].find((spec) => spec.name === own)?.decay ?? false;
   }
@@ -448,6 +466,7 @@ export class Transformer implements Disposable {
         sequence: 0,
         rotary,
         slopes: this.#slopes,
+        attention: this.attention,
       };
       const outside = new Run({ ...shared, layer: -1, recorded: true });
       const weights = this.#weights.outside([...EMBEDDING, ...HEAD, ...HEAD_MATRIX], dtype);

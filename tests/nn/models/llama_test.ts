@@ -306,9 +306,9 @@ deviceTest("without probes nothing is computed for them", async () => {
     };
     const plain = await launches([]);
     assertEquals(await launches([new Copies(["layers.*.output", "embed"])]), plain);
-    // One launch a layer and key-value head sums the attention of a block of queries.
+    // One launch a layer and key-value head sums the attention of a block of queries, two add up the lanes' sums.
     const { layers, keyValueHeads } = model.config;
-    const sums = layers * keyValueHeads;
+    const sums = layers * (keyValueHeads + 2);
     assertEquals(await launches([new Copies(["layers.*.attn.cumulative"])]), plain + sums);
   });
 });
