@@ -1,5 +1,6 @@
 /**
- * The command: finds the outliers of a model and writes a report, or says what this machine computes with.
+ * The command: finds the outliers of a model and writes a report, trains a model, or says what this machine computes
+ * with.
  *
  * ```sh
  * deno run -A jsr:@outlierscope/outlierscope/cli analyze --model model.gguf --out report
@@ -11,6 +12,7 @@
 
 import { analyze } from "./src/cli/analyze.ts";
 import { doctor } from "./src/cli/doctor.ts";
+import { train } from "./src/cli/train.ts";
 import { UsageError } from "./src/cli/usage.ts";
 
 const HELP = `Outlierscope finds systematic outliers in Transformers.
@@ -19,13 +21,14 @@ Usage: outlierscope COMMAND [OPTIONS]
 
 Commands:
   analyze   Find the outliers of a model in text, and write a report
+  train     Train a Transformer and watch its outliers being born
   doctor    Say what this machine has to compute with, and whether it computes right
 
 outlierscope COMMAND --help lists the options of a command.
 `;
 
 /** Runs a command with its arguments; returns the exit status. */
-const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { analyze, doctor };
+const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { analyze, train, doctor };
 
 /** Runs the command; returns the exit status. */
 async function main(args: string[]): Promise<number> {
@@ -37,7 +40,7 @@ async function main(args: string[]): Promise<number> {
     }
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
     if (!command) {
-      const names = Object.keys(COMMANDS).join(" and ");
+      const names = Object.keys(COMMANDS).join(", ");
       throw new UsageError(`Unknown command "${name}"; there are ${names} (see --help)`);
     }
     return await command(rest);

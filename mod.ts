@@ -54,6 +54,8 @@ export { type EncodeOptions, type SpecialTokens, type Tokenizer } from "./src/fo
 export { GgufTokenizer } from "./src/formats/gguf_tokenizer.ts";
 export { TokenizerError, TokenizerJson } from "./src/formats/tokenizer_json.ts";
 export { type Checkpoint, type StoredTensor } from "./src/formats/checkpoint.ts";
+export { PyTorchCheckpoint, PyTorchError } from "./src/formats/pytorch_checkpoint.ts";
+export { PickledTensor, type PickleValue } from "./src/formats/pickle.ts";
 export { FileError } from "./src/formats/file_error.ts";
 export {
   TokenFile,
@@ -112,6 +114,7 @@ export { llama, type LlamaOptions } from "./src/nn/models/llama.ts";
 export { type Weights } from "./src/nn/weights.ts";
 export { type WeightSet } from "./src/nn/weight_set.ts";
 export { generate, type GenerateOptions } from "./src/nn/generate.ts";
+export { saveModel } from "./src/nn/save.ts";
 export { KeyValueCache } from "./src/nn/key_value_cache.ts";
 export { type SamplingOptions } from "./src/nn/sampling.ts";
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/nn/perplexity.ts";
@@ -306,9 +309,91 @@ export {
   transpose,
   unsqueeze,
 } from "./src/tensor/views.ts";
+export { AdamW, type AdamWOptions } from "./src/nn/optim/adamw.ts";
+export { GradientNorm, type GradientVerdict } from "./src/nn/optim/clip.ts";
+export {
+  Muon,
+  type MuonOptions,
+  orthogonalize,
+  type OrthogonalizeOptions,
+} from "./src/nn/optim/muon.ts";
+export {
+  type DecayOptions,
+  type Optimizer,
+  type Parameters,
+  zeroGradients,
+} from "./src/nn/optim/optimizer.ts";
+export {
+  constant,
+  cosine,
+  type DecayingOptions,
+  type Schedule,
+  type WarmUpOptions,
+  warmUpStableDecay,
+  type WarmUpStableDecayOptions,
+} from "./src/nn/optim/schedule.ts";
+export { Sgd, type SgdOptions } from "./src/nn/optim/sgd.ts";
+export {
+  CheckpointError,
+  type CheckpointFile,
+  CheckpointFolder,
+  loadCheckpoint,
+  type Trained,
+  type TrainingState,
+} from "./src/nn/training/checkpoint.ts";
+export {
+  type DataSource,
+  randomWindows,
+  type Split,
+  tokenizeFile,
+  type TokenizeOptions,
+  tokenList,
+  type Tokens,
+  type WindowOptions,
+} from "./src/nn/training/data.ts";
+export { TrainingError } from "./src/nn/training/failure.ts";
+export { type LivePage, serveLog, type ServeLogOptions } from "./src/nn/training/live_page.ts";
+export {
+  describeProgress,
+  type LogRecord,
+  readLog,
+  TrainingLog,
+  type TrainingProgress,
+} from "./src/nn/training/log.ts";
+export {
+  copyTask,
+  inductionTask,
+  type SyntheticTask,
+  type TaskOptions,
+} from "./src/nn/training/tasks.ts";
+export { type Trainable, type TrainableLossOptions } from "./src/nn/training/trainable.ts";
+export {
+  train,
+  type TrainingResult,
+  type TrainOptions,
+  type Watch,
+} from "./src/nn/training/trainer.ts";
 export * from "./src/outliers/analysis.ts";
 export { ACTIVATION_TAPS, ActivationOutlierProbe } from "./src/outliers/activation_outliers.ts";
 export { AttentionOutlierProbe } from "./src/outliers/attention_outliers.ts";
+export {
+  type AbsmaxOptions,
+  type AbsmaxReport,
+  absmaxW8,
+} from "./src/outliers/compression/absmax.ts";
+export {
+  type Compressed,
+  type CompressibleWeights,
+  type MatrixOptions,
+  type MatrixReport,
+} from "./src/outliers/compression/matrices.ts";
+export { pruneMagnitude, type PruneOptions } from "./src/outliers/compression/prune.ts";
+export {
+  EmergenceWatch,
+  type LayerEmergence,
+  type Peak,
+  type Sink,
+} from "./src/outliers/emergence.ts";
 export { detectOutliers, type DetectOutliersOptions } from "./src/outliers/detect.ts";
 export {
   DEFAULT_TEXT,

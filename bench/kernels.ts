@@ -5,6 +5,7 @@
 import { Device } from "../src/cuda/device.ts";
 import { gemm, type GemmType } from "../src/cuda/gemm.ts";
 import { Kernel } from "../src/cuda/kernel.ts";
+import { TensorTable } from "../src/nn/optim/tensor_table.ts";
 import { BLOCK_TYPES, BLOCKS } from "../src/doctor/self_test/block_types.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { openCpp } from "./support/c_library.ts";
@@ -171,7 +172,35 @@ function prepareMagnitudes(last: string): void {
   }
 }
 
+// Steps of optimizers: a model of matrices [I, H], its parameters and gradients in one buffer, state in the other.
+const matrices = Math.floor(BUFFER / 2 / (4 * I * H)), parameters = matrices * I * H;
+using table = new TensorTable(device, Array.from({ length: matrices }, () => I * H));
+table.fill(Array.from({ length: matrices }, (_, i) => {
+  const at = 4 * I * H * i, half = BUFFER / 2;
+  return { parameter: x + at, gradient: x + half + at, first: y + at, second: y + half + at };
+}));
+const optimizer = (name: string, moved: number, run: () => void): Case => ({
+  name,
+  shape: `${matrices} × [${I}, ${H}]`,
+  bytes: 4 * moved * parameters,
+  aim: ELEMENTWISE,
+  run,
+});
+
 const cases: Case[] = [
+  optimizer(
+    "adamw_step",
+    7,
+    () => table.launch("adamw_step", 0, 1e-3, 1e-3, 0.9, 0.1, 0.95, 0.05, 1, 1e-8),
+  ),
+  optimizer("sgd_step", 5, () => table.launch("sgd_step", 0, 1e-3, 0.9, 0)),
+  optimizer(
+    "gradient_squares",
+    1,
+    () =>
+      device.kernel("gradient_squares")
+        .overRows(table.chunks, work.pointer, ...table.arguments),
+  ),
   overElements("cast_float32_to_bfloat16", 6),
   overElements("cast_bfloat16_to_float32", 6),
   ...dequantize,
@@ -261,6 +290,7 @@ function fraction(shares: number[], aim: number): string[] {
 const measured = cases.map(({ name, shape, bytes, aim, run }) => {
   fillInput();
   if (name.startsWith("magnitude_")) prepareMagnitudes(name.slice(10));
+  if (name === "adamw_step") device.fill(y, 0, BUFFER); // squares are not negative
   time(run);
   const rates: number[] = [], shares: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {

@@ -174,9 +174,9 @@ test("analyze refuses options that it cannot use", async (directory) => {
   await Deno.writeFile(`${directory}/latin1.txt`, new Uint8Array([0x63, 0x61, 0x66, 0xe9]));
   const latin1 = ["--text-file", `${directory}/latin1.txt`];
   await assertRefused(directory, latin1, "it is not UTF-8 text", {}, 2);
-  const unknown = await run(["train"]);
+  const unknown = await run(["learn"]);
   assertEquals(unknown.code, 2);
-  assertStringIncludes(unknown.stderr, 'Unknown command "train"');
+  assertStringIncludes(unknown.stderr, 'Unknown command "learn"');
 });
 
 test("analyze refuses sequences that the model or the text cannot give", async (directory) => {
@@ -362,4 +362,60 @@ test("Ctrl-C stops at once and leaves nothing behind", async (directory) => {
   assertEquals(code, 130);
   assert(milliseconds < 2000, `It took ${milliseconds} ms to stop`);
   assertEquals(files(directory), ["long.txt"]);
+});
+
+test("train lowers the loss, keeps checkpoints, and goes on from them", async (directory) => {
+  const out = `${directory}/run`;
+  const args = (steps: number, ...more: string[]) => [
+    ...[
+      "train",
+      "--task",
+      "copy",
+      "--layers",
+      "1",
+      "--heads",
+      "1",
+      "--hidden",
+      "32",
+      "--context",
+      "16",
+    ],
+    ...["--batch", "8", "--steps", String(steps), "--every", "10", "--out", out, ...more],
+  ];
+  const first = await run(args(20));
+  assertEquals(first.code, 0, first.stderr);
+  assertStringIncludes(first.stdout, "20 updates, loss ");
+  assertStringIncludes(first.stdout, "layer  largest h  over median  sink heads  value norm at 0");
+  assertEquals(/NaN|undefined/.test(first.stdout), false, first.stdout);
+  assertEquals(files(out), ["checkpoints", "log.jsonl"]);
+  const again = await run(args(20));
+  assertEquals(again.code, 1, "a folder with checkpoints is not trained over");
+  const further = await run(args(20, "--resume"));
+  assertEquals(further.code, 0, further.stderr);
+});
+
+test("train reads texts and token files, and refuses what it cannot use", async (directory) => {
+  const text = `${directory}/book.txt`, out = ["--out", `${directory}/run`];
+  await Deno.writeTextFile(text, "The weather is fine today, they say. ".repeat(40));
+  const tiny = ["--layers", "1", "--heads", "1", "--hidden", "8", "--context", "8", "--steps", "2"];
+  const fine = await run(["train", "--data", text, ...tiny, "--batch", "2", ...out]);
+  assertEquals(fine.code, 0, fine.stderr);
+  const refused: [string[], string][] = [
+    [["--task", "sort"], "it must be copy or induction"],
+    [["--task", "copy", "--data", text], "Give either --task or --data, not both"],
+    [["--data", `${directory}/none.txt`], "none.txt"],
+    [["--data", `${directory}/none.bin`], "Give --vocabulary with token ids"],
+    [["--heads", "3", "--hidden", "8"], "its headDimension is 2.66"],
+    [["--learning-rate", "fast"], "it must be above 0 and below 10"],
+    [["--steps", "0"], "it must be a whole number, 1 or more"],
+    [["--depth", "3"], "Unknown option --depth"],
+  ];
+  for (const [args, words] of refused) {
+    const { code, stderr } = await run(["train", ...args, ...out]);
+    assertEquals(code, 2, stderr);
+    assertStringIncludes(stderr, words);
+  }
+  const help = await run(["train", "--help"]);
+  assertEquals(help.code, 0);
+  assertStringIncludes(help.stdout, "Usage: outlierscope train");
 });

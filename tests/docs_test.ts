@@ -76,6 +76,12 @@ Deno.test("the guide to tensors runs and prints what it says", async () => {
   for (const code of blocks) assertEquals(await outputOf(code), promisedOutput(code), code);
 });
 
+Deno.test("the guide to file formats runs and prints what it says", async () => {
+  const blocks = blocksOf(read("docs/formats.md"));
+  assert(blocks.length >= 3);
+  for (const code of blocks) assertEquals(await outputOf(code), promisedOutput(code), code);
+});
+
 Deno.test("what a guide prints is compared line by line", async () => {
   const page = "```ts\nconsole.log(1); // 1\nconsole.log('a\\nb');\n// a\n// c\n```\n";
   const [code] = blocksOf(page);

@@ -33,7 +33,7 @@ const OPERATIONS = [
   "losses",
   "order",
 ].map((name) => `tests/tensor/${name}_test.ts`);
-const COMPOSED = ["tests/nn/attention", "tests/outliers/magnitudes_test.ts"];
+const COMPOSED = ["tests/nn/attention", "tests/nn/optim", "tests/outliers/magnitudes_test.ts"];
 const MODELS = [
   "tests/nn/models",
   ...["activation_outliers", "attention_outliers", "detect", "weight_outliers"]

@@ -25,7 +25,8 @@ Runs text through a model and reports the outliers of its hidden states, down-pr
 weights and attention: a table here; analysis.json, report.html and figures/*.svg in a directory.
 
 Input:
-  --model PATH|NAME    A GGUF file of the LLaMA family, or smollm2       (default: smollm2)
+  --model PATH|NAME    A folder with config.json and safetensors, a GGUF file, a model of the
+                       Hub such as gpt2 or owner/name, or smollm2        (default: smollm2)
   --text TEXT          The text to analyze
   --text-file FILE     The same, from a file
                        With neither: the English text that comes with Outlierscope, and the
@@ -46,6 +47,7 @@ Output:
 
 Examples:
   outlierscope analyze --text "Summer is warm. Winter is cold." --out out/summer
+  outlierscope analyze --model gpt2 --out out/gpt2
   outlierscope analyze --model model.gguf --text-file book.txt --sequences 10 --out out/book
 
 OUTLIERSCOPE_DEVICE=cuda or host chooses the device; by default a GPU if there is one.
@@ -188,6 +190,7 @@ export async function analyze(args: string[]): Promise<number> {
   const progress = new Progress();
   try {
     using model = await loadModel(parsed.model, {
+      onProgress: ({ file, done, total }) => progress.update(`Downloading ${file}`, done, total),
       onPrepare: (what) => progress.say(`First use on this machine: ${what} (some seconds)`),
     });
     await model.device.prepare(ANALYSIS_KERNELS); // before the time that is left is estimated

@@ -20,6 +20,7 @@ import masks from "./kernels/masks.cu" with { type: "text" };
 import losses from "./kernels/losses.cu" with { type: "text" };
 import norm from "./kernels/norm.cu" with { type: "text" };
 import normBackward from "./kernels/norm_backward.cu" with { type: "text" };
+import optimizer from "./kernels/optimizer.cu" with { type: "text" };
 import random from "./kernels/random.cu" with { type: "text" };
 import reduce from "./kernels/reduce.cu" with { type: "text" };
 import rotary from "./kernels/rotary.cu" with { type: "text" };
@@ -52,6 +53,7 @@ const texts = {
   "losses.cu": losses,
   "norm.cu": norm,
   "norm_backward.cu": normBackward,
+  "optimizer.cu": optimizer,
   "random.cu": random,
   "reduce.cu": reduce,
   "rotary.cu": rotary,

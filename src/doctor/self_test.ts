@@ -18,6 +18,7 @@ import { selfTests as masks } from "./self_test/masks.ts";
 import { selfTests as losses } from "./self_test/losses.ts";
 import { selfTests as norm } from "./self_test/norm.ts";
 import { selfTests as normBackward } from "./self_test/norm_backward.ts";
+import { selfTests as optimizer } from "./self_test/optimizer.ts";
 import { Random } from "./self_test/random.ts";
 import { selfTests as randomNumbers } from "./self_test/random_numbers.ts";
 import { selfTests as reduce } from "./self_test/reduce.ts";
@@ -48,6 +49,7 @@ export const selfTests: SelfTest[] = [
   ...losses,
   ...norm,
   ...normBackward,
+  ...optimizer,
   ...randomNumbers,
   ...reduce,
   ...rotary,

@@ -5,8 +5,30 @@
 import { FileError } from "./file_error.ts";
 import { readAt } from "./local_file.ts";
 
-/** The elements and the bytes of one block of each supported type; a block shares a scale. */
-const layouts = {
+/** How the numbers of a tensor are stored: plain, or in blocks that share a scale. */
+export type BlockType =
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "Q4_0"
+  | "Q4_1"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q8_0"
+  | "Q2_K"
+  | "Q3_K"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K"
+  | "Q8_K"
+  | "IQ4_NL"
+  | "IQ4_XS"
+  | "TQ1_0"
+  | "TQ2_0"
+  | "MXFP4";
+
+/** The elements and the bytes of one block of each supported type. */
+export const blockLayout: Readonly<Record<BlockType, { elements: number; bytes: number }>> = {
   F32: { elements: 1, bytes: 4 },
   F16: { elements: 1, bytes: 2 },
   BF16: { elements: 1, bytes: 2 },
@@ -26,14 +48,7 @@ const layouts = {
   TQ1_0: { elements: 256, bytes: 54 },
   TQ2_0: { elements: 256, bytes: 66 },
   MXFP4: { elements: 32, bytes: 17 },
-} as const;
-
-/** How the numbers of a tensor are stored: plain, or in blocks that share a scale. */
-export type BlockType = keyof typeof layouts;
-
-/** The elements and the bytes of one block of each supported type. */
-export const blockLayout: Readonly<Record<BlockType, { elements: number; bytes: number }>> =
-  layouts;
+};
 
 /** A tensor of a GGUF file: what it is and where its bytes are. */
 export interface GgufTensor {

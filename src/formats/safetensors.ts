@@ -4,7 +4,6 @@ import type { Device } from "../cuda/device.ts";
 import type { DType, FloatType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { fillFromBlocks } from "./dequantize.ts";
 import { openLocalFile, readAt, readJsonFile, writeAll, writeWhole } from "./local_file.ts";
 import {
   MAX_HEADER_BYTES,
@@ -14,6 +13,7 @@ import {
   type SafetensorsType,
 } from "./safetensors_header.ts";
 import type { Staging } from "./staging.ts";
+import { fillFromStored } from "./stored_numbers.ts";
 
 export { SafetensorsError, type SafetensorsTensor, type SafetensorsType };
 
@@ -68,43 +68,6 @@ export async function readIndex(path: string): Promise<Map<string, string>> {
   }
   return new Map(Object.entries(map));
 }
-
-/** Bits of an 8-bit float: its exponent's width and bias, and whether the largest exponent means infinity. */
-function float8Values(exponentBits: number, bias: number, infinities: boolean): Float32Array {
-  const mantissaBits = 7 - exponentBits, largest = 2 ** exponentBits - 1;
-  return Float32Array.from({ length: 256 }, (_, bits) => {
-    const sign = bits & 0x80 ? -1 : 1, mantissa = bits & (2 ** mantissaBits - 1);
-    const exponent = (bits & 0x7f) >> mantissaBits;
-    if (infinities && exponent === largest) return mantissa ? NaN : sign * Infinity;
-    if (!infinities && (bits & 0x7f) === 0x7f) return NaN;
-    const fraction = mantissa / 2 ** mantissaBits;
-    return sign * (exponent ? 1 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - bias);
-  });
-}
-
-/** How the types that no kernel converts become float32. */
-const TO_FLOAT32: Partial<
-  Record<SafetensorsType, (bytes: ArrayBuffer) => Float32Array<ArrayBuffer>>
-> = {
-  F64: (bytes) => Float32Array.from(new Float64Array(bytes)),
-  I64: (bytes) => Float32Array.from(new BigInt64Array(bytes), Number),
-  I32: (bytes) => Float32Array.from(new Int32Array(bytes)),
-  I16: (bytes) => Float32Array.from(new Int16Array(bytes)),
-  I8: (bytes) => Float32Array.from(new Int8Array(bytes)),
-  U64: (bytes) => Float32Array.from(new BigUint64Array(bytes), Number),
-  U32: (bytes) => Float32Array.from(new Uint32Array(bytes)),
-  U16: (bytes) => Float32Array.from(new Uint16Array(bytes)),
-  U8: (bytes) => Float32Array.from(new Uint8Array(bytes)),
-  BOOL: (bytes) => Float32Array.from(new Uint8Array(bytes)),
-  F8_E4M3: (bytes) => {
-    const values = float8Values(4, 7, false);
-    return Float32Array.from(new Uint8Array(bytes), (bits) => values[bits]!);
-  },
-  F8_E5M2: (bytes) => {
-    const values = float8Values(5, 15, true);
-    return Float32Array.from(new Uint8Array(bytes), (bits) => values[bits]!);
-  },
-};
 
 /**
  * An open checkpoint: a `.safetensors` file, an index with the files that it names, or a folder that holds either.
@@ -246,43 +209,14 @@ export class Safetensors implements Checkpoint {
 
   /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */
   loadInto(into: Tensor<FloatType>, name: string, staging?: Staging): void {
-    this.#fill(into, name, (row) => row, staging);
+    const read = (bytes: Uint8Array<ArrayBuffer>, from: number) => this.read(name, bytes, from);
+    fillFromStored(into, this.tensor(name), read, { staging });
   }
 
   /** Fills a tensor with some rows of a stored matrix: see `Checkpoint`. */
   loadRows(into: Tensor<FloatType, 2>, name: string, rows: readonly number[]): void {
-    this.#fill(into, name, (i) => rows[i]!);
-  }
-
-  /** Fills a tensor with rows of a stored one, that for row i being `rowAt(i)`; neighbours are read at once. */
-  #fill(
-    into: Tensor<FloatType>,
-    name: string,
-    rowAt: (i: number) => number,
-    staging?: Staging,
-  ): void {
-    const { type, byteLength, shape } = this.tensor(name);
-    if (into.size === 0) return;
-    const count = shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
-    const stored = byteLength / count, convert = TO_FLOAT32[type];
-    const fill = (bytes: Uint8Array<ArrayBuffer>, first: number) => {
-      for (let i = 0, end; i * stored < bytes.length; i = end) {
-        end = i + 1;
-        while (end * stored < bytes.length && rowAt(first + end) === rowAt(first + i) + end - i) {
-          end++;
-        }
-        this.read(name, bytes.subarray(i * stored, end * stored), rowAt(first + i) * stored);
-      }
-    };
-    if (!convert) {
-      return fillFromBlocks(into, type as "F32" | "F16" | "BF16", stored, fill, staging);
-    }
-    const columns = shape.at(-1) ?? 1;
-    fillFromBlocks(into, "F32", 4 * columns, (bytes, first) => {
-      const raw = new Uint8Array(bytes.length / (4 * columns) * stored);
-      fill(raw, first);
-      bytes.set(new Uint8Array(convert(raw.buffer).buffer));
-    }, staging);
+    const read = (bytes: Uint8Array<ArrayBuffer>, from: number) => this.read(name, bytes, from);
+    fillFromStored(into, this.tensor(name), read, { rowAt: (i) => rows[i]! });
   }
 
   /** The error of a problem with this checkpoint. */

@@ -21,6 +21,13 @@ export class TokenizerError extends FileError {
 
 type Json = Record<string, unknown>;
 
+/** What the Rust library takes for what a WordPiece model leaves out. */
+const WORD_PIECE = {
+  unk_token: "[UNK]",
+  continuing_subword_prefix: "##",
+  max_input_chars_per_word: 100,
+};
+
 const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const quoted = (value: unknown) => (JSON.stringify(value) ?? "undefined").slice(0, 60);
@@ -56,7 +63,14 @@ export class TokenizerJson implements Tokenizer {
    */
   constructor(path: string, json: unknown, config: unknown = {}) {
     this.#path = path;
-    const { checked, tokens, added } = check(path, json);
+    let parts: ReturnType<typeof check>;
+    try {
+      parts = check(path, json);
+    } catch (cause) { // out of stack
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new TokenizerError(path, "its parts are nested too deeply", { cause });
+    }
+    const { checked, tokens, added } = parts;
     this.#tokens = tokens;
     this.size = tokens.length;
     this.#added = new Set(added.map(({ id }) => id));
@@ -68,7 +82,8 @@ export class TokenizerJson implements Tokenizer {
     } catch (cause) {
       throw new TokenizerError(path, `it cannot be understood: ${messageOf(cause)}`, { cause });
     }
-    const ids = new Map(tokens.map((token, id) => [token, id]));
+    const ids = new Map<string, number>();
+    tokens.forEach((token, id) => ids.set(token, id)); // leaves out ids that no token has
     const named = (...names: string[]) => {
       for (const name of names) {
         const value = settings[`${name}_token`];
@@ -142,7 +157,11 @@ export class TokenizerJson implements Tokenizer {
   decode(ids: readonly number[]): string {
     for (const id of ids) this.#token(id);
     if (ids.length === 0) return "";
-    return this.#encoder.decode([...ids], { clean_up_tokenization_spaces: false });
+    try {
+      return this.#encoder.decode([...ids], { clean_up_tokenization_spaces: false });
+    } catch (cause) {
+      throw new TokenizerError(this.#path, `it failed on ids: ${messageOf(cause)}`, { cause });
+    }
   }
 
   /** Returns one token as people read it: see `Tokenizer`. WordPiece's keep their `##`. */
@@ -242,16 +261,33 @@ function check(path: string, json: unknown) {
   if (tokens.length === 0) return fail("its vocabulary has no tokens");
   const parts = ["normalizer", "pre_tokenizer", "post_processor", "decoder"];
   const checked: Json = {
-    model: { ...model, type },
+    model: { ...(type === "WordPiece" ? WORD_PIECE : {}), ...model, type },
     added_tokens: added,
     ...Object.fromEntries(parts.map((name) => [name, json[name] ?? null])),
   };
   for (const name of parts) {
     const part = checked[name];
     if (part !== null && !isObject(part)) return fail(`its "${name}" is ${quoted(part)}`);
+    const pattern = badPattern(part);
+    if (pattern) {
+      return fail(`its "${name}" has the pattern ${quoted(pattern)}: it is of no known kind`);
+    }
   }
   checked.pre_tokenizer = withDigitsAsRust(checked.pre_tokenizer);
   return { checked, tokens, added: added as AddedToken[] };
+}
+
+/** A pattern within a part that the library would leave out with a warning. */
+function badPattern(part: unknown): unknown {
+  if (typeof part !== "object" || part === null) return undefined;
+  for (const [key, value] of Object.entries(part)) {
+    if (key === "pattern" && isObject(value)) {
+      if (typeof value.Regex !== "string" && typeof value.String !== "string") return value;
+    } else {
+      const found = badPattern(value);
+      if (found) return found;
+    }
+  }
 }
 
 /** Digits to the Rust library are all numeric characters, to the JavaScript one 0 to 9. */

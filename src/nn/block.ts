@@ -2,7 +2,6 @@
 // stream. The same code runs recorded for training and unrecorded, where the stream is added to in place.
 
 import { add, addInPlace } from "../tensor/arithmetic.ts";
-import { isRecording } from "../tensor/autograd/recording.ts";
 import type { FloatType } from "../tensor/dtype.ts";
 import { addLinear } from "../tensor/linear.ts";
 import { scope } from "../tensor/scope.ts";
@@ -46,9 +45,9 @@ function attention(
   return { input: context, name: "attn.output" };
 }
 
-/** h plus a branch; in place if nothing is recorded. */
+/** h plus a branch; in place unless gradients may be asked for. */
 function join(run: Run, h: Hidden, branch: Branch, weights: WeightSet, tap: string): Hidden {
-  const inPlace = !isRecording() || !run.recorded;
+  const inPlace = !run.recorded;
   if ("input" in branch) {
     const weight = weights.matrix(branch.name);
     const plain = weights.vector(`${branch.name}.bias`) === undefined &&

@@ -54,7 +54,7 @@ function findSource(sources: Sources, name: string): Source | undefined {
 }
 
 /** The stored tensors that a parameter is made of. */
-function locate(
+export function locate(
   sources: Sources,
   name: string,
   shape: readonly number[],

@@ -39,6 +39,8 @@ export interface Family {
   config(json: ConfigJson): TransformerConfig;
   /** Where the parameters of such a model are. */
   sources(config: TransformerConfig): Sources;
+  /** The settings of a model that was built here, for config.json. */
+  settings?(config: TransformerConfig): Record<string, unknown>;
 }
 
 /** A model family in GGUF's format. */

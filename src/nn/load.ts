@@ -130,6 +130,7 @@ async function openFolder(
       device,
       config,
       name: baseName(folder),
+      settings: json.values,
       ...tokenizer && { tokenizer },
     });
   } catch (error) {

@@ -5,13 +5,15 @@
 import type { Device } from "../cuda/device.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Tokenizer } from "../formats/tokenizer.ts";
+import { checkpoint } from "../tensor/autograd/checkpoint.ts";
 import { noGrad } from "../tensor/autograd/recording.ts";
 import { add } from "../tensor/arithmetic.ts";
+import { cast } from "../tensor/cast.ts";
 import { copyInto } from "../tensor/contiguous.ts";
 import { crossEntropy } from "../tensor/cross_entropy.ts";
 import type { FloatType } from "../tensor/dtype.ts";
 import { alibiSlopes } from "../tensor/masks.ts";
-import { scope } from "../tensor/scope.ts";
+import { keep, scope } from "../tensor/scope.ts";
 import { checkShape, Tensor } from "../tensor/tensor.ts";
 import { runBlock } from "./block.ts";
 import type { TransformerConfig } from "./config.ts";
@@ -47,6 +49,8 @@ export interface LossOptions {
   dtype?: FloatType;
   /** Take tensors from the run. */
   probes?: readonly Probe[];
+  /** Whether layers keep only their inputs and are computed again in the backward pass. @default {false} */
+  checkpointing?: boolean;
 }
 
 const EMBEDDING = [
@@ -83,6 +87,8 @@ export interface TransformerParts {
   weights: Weights;
   /** The checkpoint it is read from, if it is. */
   checkpoint?: Checkpoint;
+  /** The settings of its config.json, if it came with one. */
+  settings?: Readonly<Record<string, unknown>>;
   /** Its name. */
   name?: string;
   /** Its tokenizer, if it has one. */
@@ -99,15 +105,21 @@ export class Transformer implements Disposable {
   readonly name: string;
   /** The checkpoint it is read from; null of a model that was built. */
   readonly checkpoint: Checkpoint | null;
+  /** The settings of its config.json; null if it came without one. */
+  readonly settings: Readonly<Record<string, unknown>> | null;
   readonly #weights: Weights;
   readonly #tokenizer: Tokenizer | null;
+  #kept: RotaryTable | null = null;
+  readonly #outgrown: RotaryTable[] = [];
   readonly #slopes: Tensor<"float32", 1> | null;
 
   /** Puts a model together; `loadModel` does so from a file. */
-  constructor({ device, config, weights, checkpoint, tokenizer, name }: TransformerParts) {
+  constructor(parts: TransformerParts) {
+    const { device, config, weights, checkpoint, tokenizer, name, settings } = parts;
     this.device = device;
     this.config = config;
     this.checkpoint = checkpoint ?? null;
+    this.settings = settings ?? null;
     this.name = name ?? config.family;
     this.#weights = weights;
     this.#tokenizer = tokenizer ?? null;
@@ -127,6 +139,7 @@ export class Transformer implements Disposable {
 
   /** Frees the parameters, closes the checkpoint. */
   [Symbol.dispose](): void {
+    for (const table of [this.#kept, ...this.#outgrown]) table?.[Symbol.dispose]();
     this.#slopes?.dispose();
     this.#weights[Symbol.dispose]();
   }
@@ -146,6 +159,17 @@ export class Transformer implements Disposable {
     if (positions.kind !== "rotary") return null;
     const { dimensions, base, factors } = positions;
     return new RotaryTable(this.device, tokens, dimensions, base, factors);
+  }
+
+  /** The same, of at least so many, which live as long as the model: a backward pass may want them again. */
+  #keptRotary(tokens: number): RotaryTable | null {
+    if (this.#kept && this.#kept.cosine.shape[0] >= tokens) return this.#kept;
+    const table = this.#rotaryTable(Math.max(tokens, 2 * (this.#kept?.cosine.shape[0] ?? 0)));
+    if (!table) return null;
+    keep(table.cosine);
+    keep(table.sine);
+    if (this.#kept) this.#outgrown.push(this.#kept);
+    return this.#kept = table;
   }
 
   #checkSequences(sequences: readonly (readonly number[])[]): void {
@@ -175,12 +199,17 @@ export class Transformer implements Disposable {
         ? project(run, embedded, weights, "embed.projection", "float32")
         : embedded;
       const H = config.hiddenSize;
+      const rows = (name: string, begin: number, end: number): Hidden => {
+        const some = weights.matrix(name).slice(begin, end);
+        return some.dtype === "float32"
+          ? some as Hidden
+          : cast(some as Hidden<"bfloat16">, "float32");
+      };
       if (config.positions.kind === "learned") {
-        const { first } = run;
-        const positions = weights.matrix("positions").slice(first, first + tokens) as Hidden;
+        const positions = rows("positions", run.first, run.first + tokens);
         h = add(h.reshape([batch, tokens, H]), positions).reshape([batch * tokens, H]);
       }
-      if (config.embedding.types) h = add(h, weights.matrix("embed.types").slice(0, 1) as Hidden);
+      if (config.embedding.types) h = add(h, rows("embed.types", 0, 1));
       return config.embedding.norm ? norm(h, weights, "embed.norm", config, "float32") : h;
     });
   }
@@ -217,7 +246,7 @@ export class Transformer implements Disposable {
     const hidden: Hidden[] = [];
     try {
       noGrad(() => {
-        using weights = this.#weights.outside(EMBEDDING, dtype);
+        using weights = this.#weights.outside(EMBEDDING, "float32");
         for (const [sequence, tokens] of sequences.entries()) {
           const run = runs(-1, sequence);
           hidden.push(scope(() => {
@@ -355,7 +384,7 @@ export class Transformer implements Disposable {
         using rotary = this.#rotaryTable(end);
         const shared = { ...NOTHING, dtype, tokens: count, rotary, slopes: this.#slopes, cache };
         const outside = new Run(shared);
-        using weights = this.#weights.outside(EMBEDDING, dtype);
+        using weights = this.#weights.outside(EMBEDDING, "float32");
         const ids = Tensor.from<"int32", 1>(device, "int32", [count], tokens);
         let h = this.#begin(outside, this.#weights.embed(ids, tokens), weights);
         for (let layer = 0; layer < config.layers; layer++) {
@@ -397,7 +426,7 @@ export class Transformer implements Disposable {
   loss(
     inputs: Tensor<"int32", 2>,
     targets: Tensor<"int32", 2>,
-    { dtype = "float32", probes = [] }: LossOptions = {},
+    { dtype = "float32", probes = [], checkpointing = false }: LossOptions = {},
   ): Tensor<"float32", 0> {
     const { config } = this;
     const [batch, tokens] = inputs.shape;
@@ -410,7 +439,7 @@ export class Transformer implements Disposable {
     }
     const all = new Probes(probes);
     return scope("the loss", () => {
-      using rotary = this.#rotaryTable(tokens);
+      const rotary = this.#keptRotary(tokens);
       const shared = {
         dtype,
         batch,
@@ -426,7 +455,9 @@ export class Transformer implements Disposable {
       outside.emit("embed", h);
       for (let layer = 0; layer < config.layers; layer++) {
         const run = new Run({ ...shared, layer, recorded: true });
-        h = runBlock(run, h, finish(this.#weights.loadLayer(layer, dtype, all)), config);
+        const ofLayer = finish(this.#weights.loadLayer(layer, dtype, all));
+        const block = (h: Hidden) => runBlock(run, h, ofLayer, config);
+        h = checkpointing ? checkpoint(block, h) : block(h);
       }
       const logits = this.#logits(outside, h, weights);
       return crossEntropy(logits, targets.reshape([batch * tokens]), { ignoreIndex: -1 });

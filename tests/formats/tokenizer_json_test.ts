@@ -166,6 +166,23 @@ Deno.test("TokenizerJson.open() refuses a file of more than 128 MiB", async () =
   }
 });
 
+Deno.test("TokenizerJson takes what a WordPiece model leaves out as the Rust library does", () => {
+  const json = read("wordpiece/tokenizer.json"), whole = build("wordpiece");
+  const { type, vocab } = json.model;
+  const bare = new TokenizerJson("t.json", { ...json, model: { type, vocab } });
+  for (const text of texts) assertEquals(bare.encode(text), whole.encode(text));
+});
+
+Deno.test("TokenizerJson lives with ids that no token has", () => {
+  const json = read("wordpiece/tokenizer.json");
+  const tokenizer = new TokenizerJson("t.json", {
+    ...json,
+    added_tokens: [...json.added_tokens, { id: 1000, content: "<far>", special: true }],
+  });
+  assertEquals([tokenizer.size, tokenizer.encode("<far>")], [1001, [1000]]);
+  assertThrows(() => tokenizer.decode([999]), RangeError, "Cannot decode token 999");
+});
+
 Deno.test("TokenizerJson names what does not hold together", () => {
   const json = read("byte_level/tokenizer.json");
   const problem = (changes: Record<string, unknown>) =>
@@ -198,5 +215,11 @@ Deno.test("TokenizerJson names what does not hold together", () => {
     problem({ pre_tokenizer: { type: "Odd" } }),
     "it cannot be understood: Unknown PreTokenizer type: Odd",
   );
+  assertEquals(
+    problem({ normalizer: { type: "Replace", pattern: { Odd: " " }, content: "_" } }),
+    'its "normalizer" has the pattern {"Odd":" "}: it is of no known kind',
+  );
+  const deep = JSON.parse(`${'{"a":'.repeat(200_000)}1${"}".repeat(200_000)}`);
+  assertEquals(problem({ normalizer: deep }), "its parts are nested too deeply");
   assertEquals(problem({ decoder: "x" }), 'its "decoder" is "x"');
 });

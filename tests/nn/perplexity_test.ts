@@ -1,5 +1,5 @@
-// Perplexity: SmolLM2's is PyTorch's on recorded windows (tests/fixtures/record_perplexity.py); what is left out of
-// a text, and refusals.
+// Perplexity: SmolLM2's is PyTorch's on recorded windows (tests/fixtures/record_perplexity.py), and so are those of
+// tiny models (tests/fixtures/record_families.py); what is left out of a text, and refusals.
 
 import { assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import { DEFAULT_TEXT, loadModel, perplexity } from "../../mod.ts";
@@ -7,7 +7,13 @@ import { smolLM2Path } from "../model.ts";
 import { deviceTest, random } from "../tensor/on_device.ts";
 import { randomContents, withModel } from "./tiny_llama.ts";
 
-const recorded: { window: number; perplexity: number; losses: number[] } = JSON.parse(
+interface Recorded {
+  tokens?: number[];
+  window: number;
+  perplexity: number;
+  losses: number[];
+}
+const recorded: Recorded = JSON.parse(
   Deno.readTextFileSync(new URL("../fixtures/smollm2_perplexity.json", import.meta.url)),
 );
 
@@ -22,6 +28,21 @@ deviceTest("SmolLM2's perplexity is PyTorch's, window by window", async () => {
   const rounded = await perplexity(model, ids, { window, windows: 2, dtype: "bfloat16" });
   for (const [i, loss] of rounded.losses.entries()) assertAlmostEquals(loss, losses[i]!, 0.03);
 });
+
+for (const name of ["gpt2", "llama"]) {
+  deviceTest(`a tiny ${name}'s perplexity is PyTorch's, whatever the window`, async () => {
+    const folder = new URL(`../fixtures/families/${name}`, import.meta.url).pathname;
+    using model = await loadModel(folder);
+    const cases: Recorded[] = JSON.parse(await Deno.readTextFile(`${folder}/perplexity.json`));
+    assertEquals(cases.map(({ window }) => window), [7, 32]);
+    for (const { tokens, window, losses, perplexity: expected } of cases) {
+      const found = await perplexity(model, tokens!, { window });
+      assertEquals(found.losses.length, losses.length);
+      for (const [i, loss] of found.losses.entries()) assertAlmostEquals(loss, losses[i]!, 1e-5);
+      assertAlmostEquals(found.perplexity / expected, 1, 1e-5);
+    }
+  });
+}
 
 deviceTest("only whole windows count, each by itself, and progress is told", async () => {
   await withModel(randomContents(), async (model) => {

@@ -4,7 +4,7 @@
 
 import type { Device } from "../../cuda/device.ts";
 import { gemm } from "../../cuda/gemm.ts";
-import { mul } from "../../tensor/arithmetic.ts";
+import { addInPlace, mul } from "../../tensor/arithmetic.ts";
 import { defineOp } from "../../tensor/autograd/define_op.ts";
 import { contiguous } from "../../tensor/contiguous.ts";
 import type { FloatType } from "../../tensor/dtype.ts";
@@ -184,6 +184,9 @@ const attentionOp = defineOp("attention", (
   using stack = new DisposableStack();
   const scores = plan.scratch(stack, "float32");
   const weights = dtype === "bfloat16" ? plan.scratch(stack, dtype) : scores;
+  // Blocks of a head may be on several lanes at a time: each lane has sums of its own.
+  const parts = [device.lanes.count, folded * group, S] as const;
+  const sums = cumulative && Tensor.zeros<"float32", 3>(device, "float32", parts);
   device.lanes.run(folded * plan.blocks, (item, lane) => {
     const head = item % folded;
     const range = plan.rangeOf(plan.blocks - 1 - Math.floor(item / folded)); // the longest rows first
@@ -214,7 +217,7 @@ const attentionOp = defineOp("attention", (
     if (cumulative) {
       device.kernel(`attention_column_sums_${dtype}`).overRows(
         group * Math.ceil(seen / 32),
-        cumulative.pointer + head * group * S * 4,
+        sums!.pointer + (lane * folded + head) * group * S * 4,
         weights[lane]!,
         group,
         range.count,
@@ -231,6 +234,7 @@ const attentionOp = defineOp("attention", (
       { rows, columns: d, inner: seen },
     );
   });
+  if (cumulative) addInPlace(cumulative, sum(sums!, 0));
   const context = swapAxes(output, dtype).reshape([batch * T, kv * group * d]); // B T kv gd
   return {
     result: [context as Tensor, logSums as Tensor] as const,

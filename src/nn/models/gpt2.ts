@@ -46,6 +46,19 @@ export const gpt2Family: Family = {
       head: { kind: "tied", bias: false },
     }, (problem) => json.error(problem));
   },
+  settings: (config) => ({
+    architectures: ["GPT2LMHeadModel"],
+    model_type: "gpt2",
+    n_layer: config.layers,
+    n_head: config.heads,
+    n_embd: config.hiddenSize,
+    n_inner: config.intermediateSize,
+    vocab_size: config.vocabularySize,
+    n_positions: config.contextLength,
+    activation_function: config.mlp.activation === "gelu" ? "gelu" : "gelu_new",
+    layer_norm_epsilon: config.norm.epsilon,
+    tie_word_embeddings: true,
+  }),
   sources({ hiddenSize: H, intermediateSize: I }) {
     const transposed = (name: string, shape: readonly number[]): StoredPart => ({
       tensor: `h.*.${name}.weight`,

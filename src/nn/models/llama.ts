@@ -87,6 +87,22 @@ export const llamaFamily: Family = {
   modelTypes: ["llama", "mistral", "qwen2"],
   ignored: /rotary_emb\.inv_freq$/,
   config: readLlama,
+  settings: (config) => ({
+    architectures: ["LlamaForCausalLM"],
+    model_type: "llama",
+    num_hidden_layers: config.layers,
+    hidden_size: config.hiddenSize,
+    intermediate_size: config.intermediateSize,
+    num_attention_heads: config.heads,
+    num_key_value_heads: config.keyValueHeads,
+    head_dim: config.headDimension,
+    vocab_size: config.vocabularySize,
+    max_position_embeddings: config.contextLength,
+    rms_norm_eps: config.norm.epsilon,
+    rope_theta: config.positions.kind === "rotary" ? config.positions.base : 10000,
+    hidden_act: "silu",
+    tie_word_embeddings: config.head.kind === "tied",
+  }),
   sources: () => LLAMA_NAMES,
 };
 

@@ -163,3 +163,22 @@ deviceTest(
     assertEquals(device.liveBytes, before);
   },
 );
+
+deviceTest(
+  "sums over queries are the same bits each time, though blocks of a head run side by side",
+  async () => {
+    // As many heads as lanes or a multiple of them would keep each head on one lane.
+    const kv = device.lanes.count + 1, T = 640, d = 16;
+    using q = Tensor.from<"float32", 4>(device, "float32", [kv, T, 1, d], normal(kv * T * d));
+    using k = Tensor.from<"float32", 3>(device, "float32", [kv, T, d], normal(kv * T * d));
+    const run = async () => {
+      using sums = Tensor.zeros<"float32", 2>(device, "float32", [kv, T]);
+      using _output = softmaxAttention({ q, k, v: k }, { cumulative: sums });
+      return await sums.data();
+    };
+    const first = await run();
+    const total = first.reduce((sum, value) => sum + value, 0);
+    assert(Math.abs(total / (kv * T) - 1) < 1e-4, `the sums are ${total}, of ${kv * T} queries`);
+    for (let i = 0; i < 40; i++) assertEquals(await run(), first);
+  },
+);

@@ -14,6 +14,7 @@ interface Summary {
 }
 interface Reference {
   inputs: {
+    text: string;
     tokenIds: number[];
     sampleAt: { hiddenState: number[][]; downInput: number[][] };
     layers: {
@@ -50,6 +51,9 @@ for (const resident of [undefined, "float32"] as const) {
       probes: [probe],
     });
     assertEquals(reference.inputs[0]!.layers.length, layers);
+    for (const { text, tokenIds } of reference.inputs) {
+      assertEquals(model.tokenizer.encode(text, { specialTokens: true }), tokenIds);
+    }
     for (const [sequence, expected] of reference.inputs.entries()) {
       using last = hidden[sequence]!;
       const tokens = expected.tokenIds.length;

@@ -1,0 +1,410 @@
+// Training: batches, gradients, updates, and on the way evaluation, checkpoints and a log. The device works on one
+// step while the next is queued; what a step found is read one step later.
+
+import type { Device } from "../../cuda/device.ts";
+import type { Event } from "../../cuda/event.ts";
+import { addInPlace } from "../../tensor/arithmetic.ts";
+import { noGrad } from "../../tensor/autograd/recording.ts";
+import type { FloatType } from "../../tensor/dtype.ts";
+import { defaultGenerator, type Generator, type GeneratorState } from "../../tensor/random.ts";
+import { keep, scope } from "../../tensor/scope.ts";
+import { Tensor } from "../../tensor/tensor.ts";
+import { AdamW } from "../optim/adamw.ts";
+import { GradientNorm } from "../optim/clip.ts";
+import { checkParameters, type Optimizer, zeroGradients } from "../optim/optimizer.ts";
+import type { Schedule } from "../optim/schedule.ts";
+import type { Probe } from "../probe.ts";
+import { CheckpointError, CheckpointFolder } from "./checkpoint.ts";
+import { type DataSource, loadBatch } from "./data.ts";
+import { explainFailure } from "./failure.ts";
+import { type LogRecord, TrainingLog, type TrainingProgress } from "./log.ts";
+import type { Trainable } from "./trainable.ts";
+
+/** Measures a model while it trains, by probes in runs of single sequences. */
+export interface Watch extends Probe {
+  /** What the runs since the last call showed, for the log; waits for the device. */
+  take(): Promise<Record<string, unknown>>;
+}
+
+/** Options of {@linkcode train}. */
+export interface TrainOptions {
+  /** What to train on. */
+  data: DataSource;
+  /** How many updates. */
+  steps: number;
+  /** Sequences that go through the model at a time. */
+  batchSize: number;
+  /** Tokens of each. */
+  tokens: number;
+  /** How many batches make an update. @default {1} */
+  accumulation?: number;
+  /** Makes the optimizer. @default AdamW with the model's decay */
+  optimizer?: (model: Trainable) => Optimizer;
+  /** The learning rate of each update. */
+  schedule: Schedule;
+  /** What the norm of all gradients is clipped to; `Infinity` for no clipping. @default {1} */
+  clip?: number;
+  /** Type of the inputs of matrix products; parameters and sums are float32. @default {"float32"} */
+  dtype?: FloatType;
+  /** Computes layers again in the backward pass, to save memory. @default {false} */
+  checkpointing?: boolean;
+  /** Evaluates by the first `sequences` of the validation data, every `interval` updates and at the end. */
+  evaluation?: { interval: number; sequences: number };
+  /** Measures by the first `sequences` of the validation data, every `interval` updates and at the end. */
+  metrics?: { watch: Watch; interval: number; sequences: number };
+  /** Saves checkpoints every `interval` updates and at the end, and keeps the last `keep` of them (2). */
+  checkpoints?: { folder: string; interval: number; keep?: number };
+  /** Goes on from the latest checkpoint, if there is one. Else the folder must have none. @default {false} */
+  resume?: boolean;
+  /** Writes a log of JSON Lines to this file. */
+  log?: string;
+  /** Updates between two records of the loss. @default {10} */
+  logInterval?: number;
+  /** The generator of dropout and the like, whose state checkpoints keep. @default {defaultGenerator} */
+  generator?: Generator;
+  /** Anything that JSON can say, for the log and the checkpoints. */
+  config?: unknown;
+  /** Told after each update. */
+  onProgress?: (progress: TrainingProgress) => void;
+  /** Stops after the update at hand, with a checkpoint. */
+  signal?: AbortSignal;
+}
+
+/** How a run ended. */
+export interface TrainingResult {
+  /** Updates made, those before a resumption among them. */
+  step: number;
+  /** Loss of the last batch; null if no update was made. */
+  loss: number | null;
+  /** Loss of the validation data; null if there was no evaluation. */
+  validationLoss: number | null;
+  /** Whether all updates were made. */
+  finished: boolean;
+  /** The most bytes of the device that were in use at a time. */
+  peakBytes: number;
+}
+
+/** An update whose results are on their way: [loss, norm, coefficient, whether anything was not finite]. */
+interface Pending {
+  step: number;
+  results: Tensor<"float32", 1>;
+  done: Event;
+  generator: GeneratorState;
+}
+
+class Run implements Disposable {
+  readonly #model: Trainable;
+  readonly #options: TrainOptions;
+  readonly #device: Device;
+  readonly #optimizer: Optimizer;
+  readonly #norm: GradientNorm;
+  readonly #folder: CheckpointFolder | null;
+  readonly #generator: Generator;
+  readonly #perUpdate: number;
+  readonly #stack: DisposableStack;
+  readonly #results: Tensor<"float32", 1>[];
+  #log: TrainingLog | null = null;
+  #step = 0;
+  #sequences = 0;
+  #loss: number | null = null;
+  #validationLoss: number | null = null;
+  #saved = -1;
+  #rate = { since: 0, tokens: 0, perSecond: 0 };
+
+  constructor(model: Trainable, options: TrainOptions) {
+    const counts = {
+      steps: options.steps,
+      batchSize: options.batchSize,
+      tokens: options.tokens,
+      accumulation: options.accumulation ?? 1,
+      logInterval: options.logInterval ?? 1,
+      "evaluation.interval": options.evaluation?.interval ?? 1,
+      "evaluation.sequences": options.evaluation?.sequences ?? 1,
+      "metrics.interval": options.metrics?.interval ?? 1,
+      "metrics.sequences": options.metrics?.sequences ?? 1,
+      "checkpoints.interval": options.checkpoints?.interval ?? 1,
+    };
+    for (const [name, count] of Object.entries(counts)) {
+      if (!(Number.isInteger(count) && count >= 1)) {
+        throw new RangeError(`Cannot train with ${name} ${count}: it must be at least 1`);
+      }
+    }
+    this.#model = model;
+    this.#options = options;
+    this.#device = checkParameters(model.parameters);
+    this.#generator = options.generator ?? defaultGenerator;
+    this.#perUpdate = options.batchSize * (options.accumulation ?? 1);
+    const { checkpoints, clip = 1 } = options;
+    this.#folder = checkpoints ? new CheckpointFolder(checkpoints.folder, checkpoints.keep) : null;
+    using stack = new DisposableStack(); // frees what there is if something more is refused
+    this.#norm = stack.use(new GradientNorm(model.parameters, { maximum: clip }));
+    this.#optimizer = stack.use(
+      options.optimizer?.(model) ?? new AdamW(model.parameters, {
+        ...model.decays && { decays: (name) => model.decays!(name) },
+      }),
+    );
+    this.#results = [0, 1].map(() =>
+      stack.use(keep(Tensor.zeros<"float32", 1>(this.#device, "float32", [4])))
+    );
+    this.#stack = stack.move();
+  }
+
+  [Symbol.dispose](): void {
+    zeroGradients(this.#model.parameters);
+    this.#stack.dispose();
+    this.#log?.[Symbol.dispose]();
+  }
+
+  /** Goes to where the run was before, if it is resumed, and opens the log there. */
+  async begin(): Promise<void> {
+    const { resume = false, log, data, config = null } = this.#options, folder = this.#folder;
+    await folder?.prepare();
+    const found = await folder?.list() ?? [];
+    if (!resume && found.length > 0) {
+      throw new CheckpointError(
+        folder!.path,
+        "it has checkpoints of another run: resume that, or choose another folder",
+      );
+    }
+    if (resume && folder) {
+      const state = await folder.loadLatest(this.#trained, data.description);
+      if (state) {
+        this.#step = this.#saved = state.step;
+        this.#sequences = state.sequences;
+        this.#generator.state = state.generator;
+      }
+    }
+    const parameters = [...this.#model.parameters.values()];
+    this.#log = log === undefined ? null : TrainingLog.open(log, this.#step > 0 ? this.#step : -1);
+    this.#write({
+      event: "start",
+      step: this.#step,
+      time: new Date().toISOString(),
+      parameters: parameters.reduce((sum, { size }) => sum + size, 0),
+      steps: this.#options.steps,
+      tokensPerStep: this.#perUpdate * this.#options.tokens,
+      data: data.description,
+      optimizer: this.#optimizer.name,
+      device: this.#device.name,
+      config,
+    });
+  }
+
+  get #trained() {
+    return { parameters: this.#model.parameters, optimizer: this.#optimizer };
+  }
+
+  #write(record: LogRecord): void {
+    this.#log?.write(record);
+  }
+
+  async run(): Promise<TrainingResult> {
+    const { steps, evaluation, metrics, checkpoints, signal } = this.#options;
+    const due = (interval: number | undefined) =>
+      interval !== undefined && (this.#step % interval === 0 || this.#step === steps);
+    this.#device.resetPeak();
+    this.#restartClock();
+    let pending: Pending | null = null;
+    if (this.#step === 0) await this.#measure(due(evaluation?.interval), due(metrics?.interval));
+    while (this.#step < steps && !signal?.aborted) {
+      const next: Pending = this.#update(this.#step);
+      if (pending) await this.#finish(pending);
+      pending = next;
+      const [evaluate, measure, save] = [evaluation, metrics, checkpoints]
+        .map((one) => due(one?.interval)) as [boolean, boolean, boolean];
+      if (!evaluate && !measure && !save) continue;
+      await this.#finish(pending);
+      pending = null;
+      await this.#measure(evaluate, measure);
+      if (save) await this.#save();
+      this.#restartClock();
+    }
+    if (pending) await this.#finish(pending);
+    if (this.#folder && this.#saved < this.#step) await this.#save();
+    const result = {
+      step: this.#step,
+      loss: this.#loss,
+      validationLoss: this.#validationLoss,
+      finished: this.#step >= steps,
+      peakBytes: this.#device.peakBytes,
+    };
+    this.#write({ event: "end", ...result });
+    return result;
+  }
+
+  /** Computes the losses and gradients of an update's batches; `total` gets the mean of the losses. */
+  #accumulate(
+    first: number,
+    total: Tensor<"float32", 0> | null,
+    probes: readonly Probe[] = [],
+  ): number[] {
+    const { data, batchSize, tokens, accumulation = 1, dtype = "float32", checkpointing = false } =
+      this.#options;
+    const losses: number[] = [];
+    using share = Tensor.from<"float32", 0>(this.#device, "float32", [], [1 / accumulation]);
+    for (let i = 0; i < accumulation; i++) {
+      const at = first + i * batchSize;
+      using batch = loadBatch(this.#device, data, "train", at, batchSize, tokens);
+      scope(() => {
+        const options = { dtype, training: true, checkpointing, ...probes.length && { probes } };
+        const loss = this.#model.loss(batch.inputs, batch.targets, options);
+        if (total) noGrad(() => addInPlace(total, loss.mul(share)));
+        else losses.push(loss.item());
+        loss.backward({ gradient: share });
+      });
+    }
+    return losses;
+  }
+
+  /** Queues an update. */
+  #update(step: number): Pending {
+    const generator = this.#generator.state, results = this.#results[step % 2]!;
+    using total = Tensor.zeros<"float32", 0>(this.#device, "float32", []);
+    this.#accumulate(this.#sequences, total);
+    this.#norm.measure(total);
+    this.#optimizer.step(this.#options.schedule(step), this.#norm);
+    zeroGradients(this.#model.parameters);
+    this.#device.copy(results.pointer, total.pointer, 4);
+    this.#device.copy(results.pointer + 4, this.#norm.verdict.pointer, 12);
+    this.#step++;
+    this.#sequences += this.#perUpdate;
+    return { step, results, done: this.#device.mark(), generator };
+  }
+
+  /** Waits for an update and tells what it found. */
+  async #finish({ step, results, done, generator }: Pending): Promise<void> {
+    await done.reached();
+    const [loss, norm, , bad] = results.readNow();
+    if (bad !== 0) this.#fail(step, generator);
+    this.#loss = loss!;
+    const { schedule, steps, tokens, logInterval = 10, onProgress } = this.#options;
+    const clock = this.#rate, now = performance.now();
+    clock.tokens += this.#perUpdate * tokens;
+    const seconds = (now - clock.since) / 1000;
+    if (seconds > 0) clock.perSecond = clock.tokens / seconds;
+    const made = step + 1;
+    onProgress?.({
+      step: made,
+      steps,
+      loss: loss!,
+      tokensPerSecond: clock.perSecond,
+      secondsLeft: (steps - made) * this.#perUpdate * tokens / clock.perSecond,
+    });
+    if (made % logInterval !== 0 && made !== steps && made !== 1) return;
+    this.#write({
+      event: "step",
+      step: made,
+      tokens: made * this.#perUpdate * tokens,
+      loss: loss!,
+      learningRate: schedule(step),
+      gradientNorm: norm!,
+      tokensPerSecond: clock.perSecond,
+      liveBytes: this.#device.liveBytes,
+      peakBytes: this.#device.peakBytes,
+    });
+    if (seconds > 5) this.#restartClock();
+  }
+
+  #restartClock(): void {
+    this.#rate = { since: performance.now(), tokens: 0, perSecond: this.#rate.perSecond };
+  }
+
+  /** The updates since have changed nothing, so the one that failed can be computed again. */
+  #fail(step: number, generator: GeneratorState): never {
+    this.#generator.state = generator;
+    zeroGradients(this.#model.parameters);
+    const error = explainFailure(
+      step,
+      this.#model.parameters,
+      (probes) => this.#accumulate(step * this.#perUpdate, null, probes),
+    );
+    this.#write({ event: "end", step, problem: error.message });
+    throw error;
+  }
+
+  /** Evaluates and measures, without touching what training draws. */
+  async #measure(evaluate: boolean, measure: boolean): Promise<void> {
+    const { evaluation, metrics } = this.#options, { state } = this.#generator;
+    try {
+      if (evaluate) {
+        this.#validationLoss = await this.#evaluate(evaluation!.sequences);
+        this.#write({ event: "evaluation", step: this.#step, loss: this.#validationLoss });
+      }
+      if (measure) {
+        const { watch, sequences } = metrics!;
+        for (let i = 0; i < sequences; i++) {
+          this.#validate(i, 1, [watch]).dispose();
+          await this.#device.synchronize(); // lets other tasks through
+        }
+        this.#write({ event: "metrics", step: this.#step, ...await watch.take() });
+      }
+    } finally {
+      this.#generator.state = state;
+    }
+  }
+
+  /** The loss of some validation sequences. */
+  #validate(first: number, count: number, probes: readonly Probe[]): Tensor<"float32", 0> {
+    const { data, tokens, dtype = "float32" } = this.#options;
+    using batch = loadBatch(this.#device, data, "validation", first, count, tokens);
+    return noGrad(() =>
+      this.#model.loss(batch.inputs, batch.targets, {
+        dtype,
+        training: false,
+        ...probes.length && { probes },
+      })
+    );
+  }
+
+  async #evaluate(sequences: number): Promise<number> {
+    const { batchSize } = this.#options;
+    let sum = 0;
+    for (let first = 0; first < sequences; first += batchSize) {
+      const count = Math.min(batchSize, sequences - first);
+      using loss = this.#validate(first, count, []);
+      sum += (await loss.data())[0]! * count;
+    }
+    return sum / sequences;
+  }
+
+  async #save(): Promise<void> {
+    const path = await this.#folder!.save(this.#trained, {
+      step: this.#step,
+      sequences: this.#sequences,
+      generator: this.#generator.state,
+      data: this.#options.data.description,
+      optimizer: this.#optimizer.name,
+      config: this.#options.config ?? null,
+    });
+    this.#saved = this.#step;
+    this.#write({ event: "checkpoint", step: this.#step, path });
+  }
+}
+
+/**
+ * Trains a model: in each step the gradients of `accumulation` batches, clipped, change the parameters once.
+ *
+ * A run that is killed and resumed has the same parameters in the end, bit for bit, as one that went through.
+ *
+ * @throws {TrainingError} if a loss or gradient is not finite: it names the step and the first such tensor
+ * @throws {CheckpointError} if a checkpoint cannot be written or resumed from
+ *
+ * @example A small GPT-2
+ * ```ts ignore
+ * using model = await gpt2({ layers: 4, heads: 4, hiddenSize: 128, vocabularySize: 64, contextLength: 64 });
+ * await train(model, {
+ *   data: inductionTask(),
+ *   steps: 2000,
+ *   batchSize: 32,
+ *   tokens: 64,
+ *   schedule: cosine({ peak: 2e-3, warmUp: 100, steps: 2000 }),
+ *   checkpoints: { folder: "out/induction", interval: 500 },
+ *   log: "out/induction/log.jsonl",
+ * });
+ * ```
+ */
+export async function train(model: Trainable, options: TrainOptions): Promise<TrainingResult> {
+  using run = new Run(model, options);
+  await run.begin();
+  return await run.run();
+}
