@@ -7,7 +7,9 @@
 // each sequence's positions. Or back (MERGE): gradients of q, k, v to that of qkv, turned the other way.
 // A warp takes a token with all its heads, which turn by the same angles.
 template <bool MERGE, class T>
-__device__ __forceinline__ void turn_head(T *head, T *row, const float *c, const float *s, int d, int pairs) {
+__device__ __forceinline__ void turn_head(T *__restrict__ head, T *__restrict__ row,
+                                          const float *__restrict__ c,
+                                          const float *__restrict__ s, int d, int pairs) {
   const T *from = MERGE ? head : row;
   T *to = MERGE ? row : head;
   for (int i = lane(); i < pairs; i += WARP) {
