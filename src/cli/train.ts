@@ -202,8 +202,10 @@ export async function train(args: string[]): Promise<number> {
   };
   let model: Transformer;
   try {
-    model = options.family === "gpt2" ? await gpt2(sizes) : await llama({
+    const attention = attentionNamed(options.attention);
+    model = options.family === "gpt2" ? await gpt2({ ...sizes, attention }) : await llama({
       ...sizes,
+      attention,
       keyValueHeads: heads,
       intermediateSize: Math.round(8 * hidden / 3),
     });
