@@ -102,7 +102,7 @@ export class CheckpointFolder {
   async prepare(): Promise<void> {
     try {
       await Deno.mkdir(this.path, { recursive: true });
-      const probe = `${this.path}/.writable-${crypto.randomUUID()}`;
+      const probe = `${this.path}/step-0.safetensors.${crypto.randomUUID()}.tmp`;
       await Deno.writeTextFile(probe, "");
       await Deno.remove(probe);
       for await (const { name } of Deno.readDir(this.path)) {

@@ -25,7 +25,7 @@ const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => na
 
 Deno.test("a run that is killed again and again ends with the bits of one that is not", () =>
   inDirectory(async (path) => {
-    const STEPS = 300, INTERVAL = 3, KILLS = 12;
+    const STEPS = 300, INTERVAL = 5, KILLS = 8;
     const start = (folder: string) =>
       new Deno.Command(Deno.execPath(), {
         args: [
@@ -55,13 +55,22 @@ Deno.test("a run that is killed again and again ends with the bits of one that i
     const steps: number[] = [];
     for (let kill = 0; kill < KILLS; kill++) {
       const child = start("killed"), before = await stepOf(`${path}/killed`);
-      // Once it trains, at any moment of what an eighth of the run takes.
-      for (let waited = 0; waited < 20_000 && await lastLogged(path) <= before; waited += 5) {
+      // At any moment of what a 32nd of the run takes, once it has written a checkpoint of its own; every other
+      // time, while it writes another.
+      for (
+        let waited = 0;
+        waited < 20_000 && await stepOf(`${path}/killed`) <= before;
+        waited += 5
+      ) {
         await new Promise((done) => setTimeout(done, 5));
       }
-      await new Promise((done) => setTimeout(done, random() * most / 8));
-      child.kill("SIGKILL");
-      await child.output();
+      await new Promise((done) => setTimeout(done, random() * most / 32));
+      if (kill % 2) waitForFile(`${path}/killed`);
+      try {
+        child.kill("SIGKILL");
+      } catch { /* it has ended, which is told below */ }
+      const { signal, stderr } = await child.output();
+      assertEquals(signal, "SIGKILL", new TextDecoder().decode(stderr));
       const reached = await lastLogged(path), kept = await stepOf(`${path}/killed`);
       assert(
         reached - kept <= INTERVAL,
@@ -69,7 +78,8 @@ Deno.test("a run that is killed again and again ends with the bits of one that i
       );
       steps.push(kept);
     }
-    assert(new Set(steps).size > 3, `killed at ${steps}`);
+    assertEquals(new Set(steps).size, KILLS, `killed at ${steps}`);
+    assert(steps.at(-1)! < STEPS, `killed at ${steps}`);
     assertEquals(await outcome(start("killed")), whole, `killed at ${steps} (seed ${seed})`);
     // The log has each step once, with the losses of the run that went through.
     const [a, b] = await Promise.all(
@@ -81,10 +91,16 @@ Deno.test("a run that is killed again and again ends with the bits of one that i
     );
     assertEquals(b, a);
     assertEquals(names(`${path}/killed`), [
-      "step-00000297.safetensors",
+      "step-00000295.safetensors",
       "step-00000300.safetensors",
     ]);
   }));
+
+/** Waits, at full speed, until a file appears in a folder: a checkpoint that is being written. */
+function waitForFile(folder: string): void {
+  const before = new Set(names(folder)), end = performance.now() + 2000; // the run may have ended
+  while (performance.now() < end && names(folder).every((name) => before.has(name)));
+}
 
 /** The step of the latest checkpoint. */
 async function stepOf(folder: string): Promise<number> {
@@ -252,7 +268,7 @@ deviceTest(
 
 Deno.test("when the disk is full, it is told and the checkpoint before is kept", () =>
   inDirectory(async (path) => {
-    // Files may grow to 16 KiB, so a checkpoint of 64 KB has no room.
+    // Files may grow to 16 KiB, so a checkpoint of 6 MB has no room.
     const run = async (steps: number, limit = "") => {
       const command =
         `trap '' XFSZ; exec "$0" run -A --no-check --config "$1" "$2" "$3" ${steps} 10 ${limit}`;

@@ -37,7 +37,8 @@ export class Toy implements Trainable, Disposable {
   /** The tensor that is spoilt in batches of which a sequence begins with {@linkcode POISON}. */
   spoil: string | null = null;
 
-  constructor(device: Device) {
+  /** @param ballast numbers of a parameter that does nothing, so that writing a checkpoint takes its time */
+  constructor(device: Device, ballast = 0) {
     const generator = new Generator(3);
     const make = (...shape: number[]) =>
       normal(shape, { std: 0.1, generator, device }).requireGrad();
@@ -46,6 +47,7 @@ export class Toy implements Trainable, Disposable {
       ["layers.0.mlp.up.weight", make(INNER, WIDTH)],
       ["layers.0.mlp.up.bias", make(INNER)],
       ["layers.0.mlp.down.weight", make(WIDTH, INNER)],
+      ...ballast ? [["ballast", make(ballast)] as const] : [],
     ]);
   }
 
@@ -108,7 +110,7 @@ export async function fingerprint(model: Toy): Promise<string> {
 if (import.meta.main) {
   const [folder, steps, interval, limit] = Deno.args as [string, string, string, string?];
   const device = await Device.open();
-  using model = new Toy(device);
+  using model = new Toy(device, 2 ** 19);
   const result = await train(model, {
     ...toyOptions(model, Number(steps)),
     accumulation: 2,
