@@ -167,6 +167,7 @@ Deno.test("resolveModel() downloads one GGUF file by its name, or the only one",
     assertEquals((await resolveModel("owner/g/other.gguf@main")).split("/").at(-1), "other.gguf");
     Deno.env.set("HF_HUB_OFFLINE", "1");
     assertEquals(await resolveModel("owner/g/q4/tiny.Q4_1.gguf"), expected);
+    assertMatch(await failure("owner/g"), /not have all its files.* GGUF files it has other.gguf/);
     assertMatch(
       await failure("owner/g/q5.gguf"),
       /HF_HUB_OFFLINE is set, .* not have q5.gguf.* GGUF files it has other.gguf: write/,
@@ -232,7 +233,13 @@ Deno.test("resolveModel() says what a missing or closed model needs", async () =
     Deno.env.delete("HF_TOKEN");
     assertEquals(tree(folder("owner/tiny")), [], "nothing is left of a download that was refused");
 
-    delete hub.models["owner/tiny"]!.files["config.json"];
+    const { files } = hub.models["owner/tiny"]!;
+    delete files["model.safetensors"], delete files["pytorch_model.bin"];
+    assertMatch(
+      await failure("owner/tiny"),
+      /does not have any of model.safetensors, .*, nor a GGUF/,
+    );
+    delete files["config.json"];
     assertMatch(await failure("owner/tiny"), /does not have config.json, nor a GGUF file/);
   });
 });
