@@ -128,10 +128,12 @@ async function resolve(
   const cached = before && await findCached(cache, before, file);
   if (settings.offline) {
     if (cached) return cached;
+    const found = before ? ggufs(cache.names(before)) : [];
     throw new HubError(
       model,
-      `HF_HUB_OFFLINE is set, and the cache directory "${settings.cache}" does not have all of ` +
-        `${file ?? "its files"}, revision "${revision}"; unset HF_HUB_OFFLINE to download it`,
+      `HF_HUB_OFFLINE is set, and the cache directory "${settings.cache}" does not have ` +
+        `${file ?? "all its files"}, revision "${revision}"; unset HF_HUB_OFFLINE to download it` +
+        (found.length ? `. Of GGUF files it has ${listGguf(found)}` : ""),
     );
   }
   const client = new HubClient(settings, model, signal);
@@ -160,11 +162,11 @@ async function resolve(
   const chosen = file ?? onlyGguf(paths);
   if (chosen) {
     if (!paths.includes(chosen)) {
-      throw new HubError(model, `it has no file ${chosen}; ${listGguf(paths)}`);
+      lacking(model, paths, chosen);
     }
     await get([chosen], onProgress);
   } else {
-    const { wanted, index } = choose(cache, paths);
+    const { wanted, index } = choose(paths) ?? lacking(model, paths);
     if (index) await get([index]);
     const shards = index ? await readShards(cache, commit, index) : [];
     for (const shard of shards) {
@@ -191,20 +193,17 @@ const WEIGHTS = [
   "pytorch_model.bin.index.json",
 ];
 
-/** Which of a model's files are needed, and the index that names further ones. */
-function choose(cache: HubCache, paths: string[]): { wanted: string[]; index: string | undefined } {
+/** Which of a model's files are needed, and the index that names further ones; undefined if there is no model. */
+function choose(paths: string[]): { wanted: string[]; index: string | undefined } | undefined {
   const weights = WEIGHTS.find((name) => paths.includes(name));
-  if (!weights || !paths.includes("config.json")) {
-    const lacks = weights ? "config.json" : `any of ${WEIGHTS.join(", ")}`;
-    throw new HubError(cache.model, `it does not have ${lacks}; ${listGguf(paths)}`);
-  }
+  if (!weights || !paths.includes("config.json")) return undefined;
   return {
     wanted: [...SMALL.filter((name) => paths.includes(name)), weights],
     index: weights.endsWith(".index.json") ? weights : undefined,
   };
 }
 
-const ggufs = (paths: string[]) => paths.filter((path) => /\.gguf$/i.test(path));
+const ggufs = (paths: string[]) => paths.filter((path) => /^[ -~]+\.gguf$/i.test(path));
 
 /** The GGUF file of a model that has one and no other weights. */
 function onlyGguf(paths: string[]): string | undefined {
@@ -212,13 +211,23 @@ function onlyGguf(paths: string[]): string | undefined {
   return found.length === 1 && !WEIGHTS.some((name) => paths.includes(name)) ? found[0] : undefined;
 }
 
-function listGguf(paths: string[]): string {
+function listGguf(found: string[]): string {
+  const some = found.slice(0, 20).join(", ") + (found.length > 20 ? ", …" : "");
+  return `${some}: write one of them after the model's name and a slash`;
+}
+
+/** Says what is missing of a model, and which GGUF files it has. */
+function lacking(
+  model: string,
+  paths: string[],
+  file: string = paths.includes("config.json") ? `any of ${WEIGHTS.join(", ")}` : "config.json",
+): never {
   const found = ggufs(paths);
-  return found.length === 0
-    ? "nor has it a GGUF file"
-    : `its GGUF files are ${
-      found.join(", ")
-    }: write one of them after the model's name and a slash`;
+  throw new HubError(
+    model,
+    `it does not have ${file}, ` +
+      (found.length ? `but has the GGUF files ${listGguf(found)}` : "nor a GGUF file"),
+  );
 }
 
 /** The files that an index in the cache distributes tensors over. */
@@ -233,11 +242,9 @@ async function findCached(
   file: string | undefined,
 ): Promise<string | undefined> {
   if (file) return cache.find(commit, file);
-  const names = cache.names(commit), only = onlyGguf(names);
-  if (only) return cache.find(commit, only);
-  const weights = WEIGHTS.find((name) => names.includes(name));
-  if (!weights || !names.includes("config.json")) return undefined;
-  const { wanted, index } = choose(cache, names);
+  const chosen = choose(cache.names(commit));
+  if (!chosen) return undefined;
+  const { wanted, index } = chosen;
   const has = (path: string) => cache.find(commit, path) !== undefined;
   if (!wanted.every(has)) return undefined;
   if (index && !(await readShards(cache, commit, index)).every(has)) return undefined;

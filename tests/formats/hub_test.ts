@@ -60,7 +60,7 @@ Deno.test("resolveModel() asks one question when all is cached, and none offline
     assertEquals([...hub.log(), ...storage.log()], []);
 
     await Deno.remove(blob("owner/tiny", "tokenizer.json")); // as other tools may; its link stays
-    assertMatch(await failure("owner/tiny"), /does not have all of its files/);
+    assertMatch(await failure("owner/tiny"), /does not have all its files/);
     Deno.env.delete("HF_HUB_OFFLINE");
     assertEquals(await resolveModel("owner/tiny"), path);
     assertEquals(hub.log().at(-1), `GET /owner/tiny/resolve/${COMMIT}/tokenizer.json`);
@@ -124,7 +124,7 @@ Deno.test("resolveModel() downloads the files that an index names", async () => 
       Deno.env.set("HF_HUB_OFFLINE", "1");
       assertEquals(await resolveModel("sharded"), path);
       await Deno.remove(`${path}/${shards[1]}`);
-      assertMatch(await failure("sharded"), /does not have all of its files/);
+      assertMatch(await failure("sharded"), /does not have all its files/);
     });
   }
 });
@@ -158,13 +158,20 @@ Deno.test("resolveModel() downloads one GGUF file by its name, or the only one",
     files["other.gguf"] = randomBytes(5);
     assertMatch(
       await failure("owner/g"),
-      /does not have any of .*GGUF files are q4\/tiny.Q4_1.gguf, other.gguf: write one of them/,
+      /does not have config.json, but has the GGUF files q4\/tiny.Q4_1.gguf, other.gguf: write one/,
     );
-    assertMatch(await failure("owner/g/q5.gguf"), /has no file q5.gguf; its GGUF files are/);
+    assertMatch(
+      await failure("owner/g/q5.gguf"),
+      /does not have q5.gguf, but has the GGUF files q4/,
+    );
     assertEquals((await resolveModel("owner/g/other.gguf@main")).split("/").at(-1), "other.gguf");
     Deno.env.set("HF_HUB_OFFLINE", "1");
     assertEquals(await resolveModel("owner/g/q4/tiny.Q4_1.gguf"), expected);
-    assertMatch(await failure("owner/g/q5.gguf"), /HF_HUB_OFFLINE is set, .* all of q5.gguf/);
+    assertMatch(await failure("owner/g"), /not have all its files.* GGUF files it has other.gguf/);
+    assertMatch(
+      await failure("owner/g/q5.gguf"),
+      /HF_HUB_OFFLINE is set, .* not have q5.gguf.* GGUF files it has other.gguf: write/,
+    );
   });
 });
 
@@ -226,8 +233,14 @@ Deno.test("resolveModel() says what a missing or closed model needs", async () =
     Deno.env.delete("HF_TOKEN");
     assertEquals(tree(folder("owner/tiny")), [], "nothing is left of a download that was refused");
 
-    delete hub.models["owner/tiny"]!.files["config.json"];
-    assertMatch(await failure("owner/tiny"), /does not have config.json; nor has it a GGUF file/);
+    const { files } = hub.models["owner/tiny"]!;
+    delete files["model.safetensors"], delete files["pytorch_model.bin"];
+    assertMatch(
+      await failure("owner/tiny"),
+      /does not have any of model.safetensors, .*, nor a GGUF/,
+    );
+    delete files["config.json"];
+    assertMatch(await failure("owner/tiny"), /does not have config.json, nor a GGUF file/);
   });
 });
 
