@@ -31,6 +31,7 @@ export const ANALYSIS_KERNELS: readonly string[] = [
   "copy.cu",
   "dequantize.cu",
   "gated.cu",
+  "in_place.cu",
   "norm.cu",
   "rotary.cu",
   "statistics.cu",

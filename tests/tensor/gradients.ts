@@ -39,6 +39,8 @@ export interface Check {
    * @default 1e-5, and for a bfloat16 result or input 2^-6
    */
   tolerance?: number;
+  /** Values are compared as if the largest were at least this: the size of terms that cancel. */
+  leastSize?: number;
   /** Relative step of the differences. @default {1e-6} */
   step?: number;
 }
@@ -123,7 +125,7 @@ export function checkOp({ name, inputs, op, reference, ...options }: Check): voi
     const coarse = dtypes.includes("bfloat16");
     const tolerance = options.tolerance ?? (coarse ? 2 ** -6 : 1e-5);
     // What cancels leaves the rounding errors of its terms, which are about 1.
-    const leastSize = coarse ? 0.25 : 0.01;
+    const leastSize = options.leastSize ?? (coarse ? 0.25 : 0.01);
     assertNear(numbers(result), reference(...plains), tolerance, `${name}: result`, leastSize);
     const differentiable = given.filter(({ tensor }) => tensor.requiresGrad);
     if (differentiable.length === 0) return;

@@ -234,7 +234,9 @@ const attentionOp = defineOp("attention", (
       { rows, columns: d, inner: seen },
     );
   });
-  if (cumulative) addInPlace(cumulative, sum(sums!, 0));
+  for (let lane = 0; cumulative && lane < device.lanes.count; lane++) {
+    addInPlace(cumulative, sums!.slice(lane, lane + 1).reshape(cumulative.shape));
+  }
   const context = swapAxes(output, dtype).reshape([batch * T, kv * group * d]); // B T kv gd
   return {
     result: [context as Tensor, logSums as Tensor] as const,

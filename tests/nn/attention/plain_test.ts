@@ -117,7 +117,7 @@ for (const dtype of ["float32", "bfloat16"] as const) {
 }
 
 deviceTest("the sums are those of the logits, and gradients flow through them", () => {
-  for (const sizes of SIZES.slice(0, 4)) {
+  for (const sizes of SIZES.slice(1, 4)) {
     scope(() => {
       const heads = randomHeads(sizes, "float32"), { batch, keys, group, kv, queries } = sizes;
       // A key at 0 with value 0 beside the others: the rest is divided by 1 + Σ exp.

@@ -203,6 +203,8 @@ function check(
     op: byInput,
     reference: reference(each, sizes, options, names),
     tolerance: dtype === "float32" ? 2e-5 : 4e-2,
+    // Of one key, the gradients of query and key are 0: what the terms of Σ w (dw - Σ w dw) leave.
+    leastSize: 0.3,
   });
 }
 

@@ -306,9 +306,9 @@ deviceTest("without probes nothing is computed for them", async () => {
     };
     const plain = await launches([]);
     assertEquals(await launches([new Copies(["layers.*.output", "embed"])]), plain);
-    // One launch a layer and key-value head sums the attention of a block of queries, two add up the lanes' sums.
+    // One launch a layer and key-value head sums the attention of a block of queries, and one each adds the lanes' sums.
     const { layers, keyValueHeads } = model.config;
-    const sums = layers * (keyValueHeads + 2);
+    const sums = layers * (keyValueHeads + device.lanes.count);
     assertEquals(await launches([new Copies(["layers.*.attn.cumulative"])]), plain + sums);
   });
 });
