@@ -216,12 +216,12 @@ test("analyze names what is wrong with a damaged model file", async (directory) 
   const architecture = { kind: "string" as const, value: "mamba" };
   await refuse(
     ggufBytes({ ...good, metadata: { ...good.metadata, "general.architecture": architecture } }),
-    'its architecture is "mamba"; only "llama" can be loaded',
+    'its architecture is "mamba"; what can be loaded is "llama"',
   );
   const tensors = good.tensors.map((tensor, i) =>
-    i === 0 ? { ...tensor, shape: [264, 256], type: "Q6_K" as const } : tensor
+    i === 0 ? { ...tensor, shape: [264, 256], type: "IQ2_XXS" as const } : tensor
   );
-  await refuse(ggufBytes({ ...good, tensors }), /Q6_K.*F32.*Q8_0/);
+  await refuse(ggufBytes({ ...good, tensors }), /IQ2_XXS.*F32.*Q8_0/);
   const missing = good.tensors.filter(({ name }) => name !== "blk.1.ffn_up.weight");
   await refuse(ggufBytes({ ...good, tensors: missing }), "blk.1.ffn_up.weight");
   await refuse(new Uint8Array(0), "damaged.gguf");
