@@ -11,7 +11,9 @@
  */
 
 import { analyze } from "./src/cli/analyze.ts";
+import { compare } from "./src/cli/compare.ts";
 import { doctor } from "./src/cli/doctor.ts";
+import { tokenize } from "./src/cli/tokenize.ts";
 import { train } from "./src/cli/train.ts";
 import { UsageError } from "./src/cli/usage.ts";
 
@@ -22,13 +24,21 @@ Usage: outlierscope COMMAND [OPTIONS]
 Commands:
   analyze   Find the outliers of a model in text, and write a report
   train     Train a Transformer and watch its outliers being born
+  tokenize  Turn text into token ids, and learn a tokenizer
+  compare   Train it with one attention after another, and see which causes outliers
   doctor    Say what this machine has to compute with, and whether it computes right
 
 outlierscope COMMAND --help lists the options of a command.
 `;
 
 /** Runs a command with its arguments; returns the exit status. */
-const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { analyze, train, doctor };
+const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
+  analyze,
+  train,
+  tokenize,
+  compare,
+  doctor,
+};
 
 /** Runs the command; returns the exit status. */
 async function main(args: string[]): Promise<number> {

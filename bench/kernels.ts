@@ -84,7 +84,7 @@ const dequantize = BLOCK_TYPES.map((type): Case => ({
   shape: `[${rows}, ${H}]`,
   bytes: count * (4 + BLOCKS[type].bytes / BLOCKS[type].values),
   aim: ELEMENTWISE,
-  run: () => device.kernel(`dequantize_${type}_float32`).overRows(rows, y, x, rows, H, 0),
+  run: () => device.kernel(`dequantize_${type}_float32`).overRows(rows, y, x, rows, H),
 }));
 
 /** The last queries of a sequence, which see most of its keys; on scores that previous runs left. */
@@ -105,6 +105,7 @@ const softmax = (dtype: string, size: number): Case => ({
         0,
         heads * queries,
         heads,
+        queries,
         T - queries,
         T,
         T,

@@ -5,6 +5,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import * as o from "../mod.ts";
 import { preparePython } from "./support/pytorch.ts";
 import { markdownTable, type Spread, spread } from "./support/spread.ts";
+import { Worker } from "./support/worker.ts";
 
 const HELP = `Measures tensor operations beside PyTorch's on the CPU, forward and backward.
 
@@ -194,42 +195,8 @@ function time({ inputs, run }: Case, direction: string, gradient: o.Tensor | nul
   });
 }
 
-/** PyTorch in a process of its own, which answers each line with one number. */
-class PyTorch {
-  readonly #process: Deno.ChildProcess;
-  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #output: ReadableStreamDefaultReader<Uint8Array>;
-
-  constructor(python: string) {
-    const script = new URL("tensor_pytorch.py", import.meta.url).pathname;
-    this.#process = new Deno.Command(python, {
-      args: [script, String(navigator.hardwareConcurrency)],
-      stdin: "piped",
-      stdout: "piped",
-    }).spawn();
-    this.#input = this.#process.stdin.getWriter();
-    this.#output = this.#process.stdout.getReader();
-  }
-
-  async ask(line: string): Promise<number> {
-    await this.#input.write(new TextEncoder().encode(line + "\n"));
-    let text = "";
-    while (!text.endsWith("\n")) {
-      const { value, done } = await this.#output.read();
-      if (done) throw new Error(`PyTorch ended while it ran ${line}`);
-      text += new TextDecoder().decode(value);
-    }
-    return Number(text);
-  }
-
-  async end(): Promise<void> {
-    await this.#input.close();
-    await this.#process.status;
-  }
-}
-
 async function measure(
-  pytorch: PyTorch,
+  pytorch: Worker,
   one: Case,
   direction: string,
 ): Promise<{ ours: Spread; theirs: Spread; ratio: Spread }> {
@@ -249,7 +216,10 @@ async function measure(
   return { ours: spread(ours), theirs: spread(theirs), ratio };
 }
 
-const pytorch = new PyTorch(await preparePython(flags.pytorch));
+const pytorch = new Worker("PyTorch", await preparePython(flags.pytorch), [
+  new URL("tensor_pytorch.py", import.meta.url).pathname,
+  String(navigator.hardwareConcurrency),
+]);
 const names = Object.keys(CASES).filter((name) => name.includes(flags.only ?? ""));
 if (names.length === 0) throw new RangeError(`Cannot find an operation like "${flags.only}"`);
 const rows: string[][] = [];

@@ -1,7 +1,11 @@
-// The command as people use it: started as a process, with good input and every kind of bad input. What
+// The command as people use it: started as a process, with good input and every kind of bad input. It has over
+// 500 lines, because all commands share the setting and the bad inputs. What
 // fails must say so in one clear error, exit with a status other than 0, and leave nothing behind.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { formatExamination } from "../src/doctor/page.ts";
+import { TokenFile } from "../src/formats/token_file.ts";
+import { TokenizerJson } from "../src/formats/tokenizer_json.ts";
 import { configPath, root } from "../tools/project.ts";
 import { tinyModel } from "./formats/tiny_model.ts";
 import { ggufBytes } from "./formats/write_gguf.ts";
@@ -111,6 +115,26 @@ test("analyze writes the data, the page and the figures, and tells what it found
   assert(Math.max(...stdout.split("\n").map((line) => line.length)) <= 110, stdout);
 });
 
+test("analyze --only runs chosen analyses, keeps each, and takes up what is there", async (directory) => {
+  const model = await writeTiny(directory), out = `${directory}/out`;
+  const analyze = async (...only: string[]) => {
+    const args = ["analyze", "--model", model, "--text", "the and in the", "--out", out, ...only];
+    const { code, stdout, stderr } = await run(args);
+    assertEquals(code, 0, stderr);
+    assertEquals(stdout, `Laboratory: ${out}/laboratory.html\n`);
+  };
+  await analyze("--only", "maps,emergence", "--definition", "paper");
+  assertEquals(files(out), ["laboratory", "laboratory.html"]);
+  assertEquals(files(`${out}/laboratory`), ["emergence.json", "figures", "maps.json"]);
+  const written = () => Deno.statSync(`${out}/laboratory/maps.json`).mtime!.getTime();
+  const before = written();
+  await analyze("--only", "maps,consistency", "--preset", "paper");
+  assertEquals(written(), before);
+  assertEquals(files(`${out}/laboratory`).length, 4);
+  await analyze("--only", "maps", "--preset", "code");
+  assert(written() > before);
+});
+
 test("analyze --json prints the analysis alone and writes no files", async (directory) => {
   const model = await writeTiny(directory);
   await Deno.writeTextFile(`${directory}/book.txt`, "the and the and ".repeat(20));
@@ -136,9 +160,25 @@ test("analyze --dtype bfloat16 says so in the analysis", async (directory) => {
   assertEquals(JSON.parse(stdout).device.dtype, "bfloat16");
 });
 
+test("analyze --detectors asks other criteria in the same pass", async (directory) => {
+  const model = await writeTiny(directory);
+  const args = ["analyze", "--model", model, "--text", "the and in"];
+  const names = "sink-rate,kurtosis-he";
+  const asked = await run([...args, "--json", "--detectors", names]);
+  assertEquals(asked.code, 0, asked.stderr);
+  const { detections, manifest } = JSON.parse(asked.stdout);
+  assertEquals(detections.map(({ detector }: { detector: string }) => detector), names.split(","));
+  assertMatch(manifest.weights.hash, /^sha256:/);
+  const all = await run([...args, "--detectors", "all", "--out", `${directory}/out`]);
+  assertMatch(all.stdout, /massive-activations: none found; largest max/);
+  const { code, stderr } = await run([...args, "--detectors", "sink"]);
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, 'Cannot use detector "sink": there are mean-ratio, ');
+});
+
 test("--help names every option and exits with 0", async () => {
   const commands = (await run(["--help"])).stdout;
-  for (const command of ["analyze", "doctor"]) {
+  for (const command of ["analyze", "train", "tokenize", "doctor"]) {
     assertMatch(commands, new RegExp(`^  ${command} `, "m"));
   }
   for (const args of [["doctor", "--help"], ["doctor", "-h"]]) {
@@ -163,6 +203,9 @@ test("analyze refuses options that it cannot use", async (directory) => {
     [["--length", "0"], 'Cannot use "0" as --length: it must be a whole number, 1 or more'],
     [["--sequences", "1.5"], 'Cannot use "1.5" as --sequences'],
     [["--dtype", "float16"], "it must be float32 or bfloat16"],
+    [["--only", "maps,nothing"], 'Cannot use "nothing" as --only'],
+    [["--only", "comparison"], "give --compare MODEL"],
+    [["--definition", "mine"], 'Cannot use "mine" as --definition'],
     [["--text", ""], "Cannot analyze the text: it is empty"],
     [["--text", " \n"], "Cannot analyze the text: it is empty"],
     [["--text", "a", "--text-file", "b"], "Give either --text or --text-file, not both"],
@@ -216,12 +259,12 @@ test("analyze names what is wrong with a damaged model file", async (directory) 
   const architecture = { kind: "string" as const, value: "mamba" };
   await refuse(
     ggufBytes({ ...good, metadata: { ...good.metadata, "general.architecture": architecture } }),
-    'its architecture is "mamba"; what can be loaded is "llama"',
+    'its architecture is "mamba"; what can be loaded is "bert", "falcon", "gptneox", "gpt2", "llama"',
   );
   const tensors = good.tensors.map((tensor, i) =>
-    i === 0 ? { ...tensor, shape: [264, 256], type: "IQ2_XXS" as const } : tensor
+    i === 0 ? { ...tensor, shape: [264, 256], type: "NVFP4" as const } : tensor
   );
-  await refuse(ggufBytes({ ...good, tensors }), /IQ2_XXS.*F32.*Q8_0/);
+  await refuse(ggufBytes({ ...good, tensors }), /NVFP4.*F32.*Q8_0/);
   const missing = good.tensors.filter(({ name }) => name !== "blk.1.ffn_up.weight");
   await refuse(ggufBytes({ ...good, tensors: missing }), "blk.1.ffn_up.weight");
   await refuse(new Uint8Array(0), "damaged.gguf");
@@ -290,26 +333,23 @@ test("analyze names the Deno permission that is missing", async (directory) => {
   }
 });
 
-test("doctor says what is there, and that the device computes right", async () => {
-  const { code, stdout, stderr } = await run(["doctor"]);
-  assertEquals(code, 0, stdout + stderr);
-  for (const section of ["Device", "Libraries and programs", "Cache", "Self-test"]) {
-    assertMatch(stdout, new RegExp(`^${section}`, "m"));
-  }
-  assertMatch(stdout, /^ {2}rms_norm_float32 +ok /m);
-  assertMatch(stdout, / \d+ ok, 0 failed\n\nEverything works\.\n/);
-});
-
-test("doctor --json prints the same as data, with the seed that repeats it", async () => {
+test("doctor says what is there, and that the device computes right, alike for each seed", async () => {
   const start = { env: { OUTLIERSCOPE_SEED: "7" } };
-  const runs = await Promise.all([1, 2].map(() => run(["doctor", "--json"], start)));
-  const [first, second] = runs.map(({ code, stdout, stderr }) => {
-    assertEquals(code, 0, stderr);
-    return JSON.parse(stdout);
-  });
-  assertEquals(first.format, "outlierscope-doctor");
-  assertEquals(first.selfTest.seed, 7);
-  assertEquals(first.selfTest, second.selfTest);
+  const [page, json] = await Promise.all([
+    run(["doctor"], start),
+    run(["doctor", "--json"], start),
+  ]);
+  for (const { code, stdout, stderr } of [page, json]) assertEquals(code, 0, stdout + stderr);
+  for (const section of ["Device", "Libraries and programs", "Cache", "Self-test"]) {
+    assertMatch(page.stdout, new RegExp(`^${section}`, "m"));
+  }
+  assertMatch(page.stdout, /^ {2}rms_norm_float32 +ok /m);
+  assertMatch(page.stdout, / \d+ ok, 0 failed\n\nEverything works\.\n/);
+  const data = JSON.parse(json.stdout);
+  assertEquals([data.format, data.selfTest.seed], ["outlierscope-doctor", 7]);
+  // The other run's results, to the last digit shown.
+  const selfTest = (text: string) => text.slice(text.search(/^Self-test/m)).trim();
+  assertEquals(selfTest(formatExamination(data)), selfTest(page.stdout));
 });
 
 test("doctor tells what is missing with the command that mends it, and fails", async (directory) => {
@@ -420,4 +460,95 @@ test("train reads texts and token files, and refuses what it cannot use", async 
   const help = await run(["train", "--help"]);
   assertEquals(help.code, 0);
   assertStringIncludes(help.stdout, "Usage: outlierscope train");
+});
+
+test("tokenize learns a tokenizer, and writes ids that train reads", async (directory) => {
+  const text = `${directory}/book.txt`, lines = `${directory}/more.jsonl`;
+  const folder = `${directory}/bpe`, out = `${directory}/ids/train.bin`;
+  const documents = ["The weather is fine today, they say. ".repeat(40), "Så være det!\n"];
+  await Deno.writeTextFile(text, documents[0]!);
+  await Deno.writeTextFile(lines, JSON.stringify({ body: documents[1] }) + "\n");
+  const tokenizer = ["--tokenizer", folder], field = ["--field", "body"];
+  const learn = ["tokenize", "--learn", "270", ...tokenizer, ...field];
+  const first = await run([...learn, "--out", out, text, lines]);
+  assertEquals(first.code, 0, first.stderr);
+  assertEquals(files(folder), ["tokenizer.json", "tokenizer_config.json"]);
+  const { encode, ids } = await read(folder, out);
+  assertEquals(ids, [...encode(documents[0]!), 0, ...encode(documents[1]!), 0]);
+  assertStringIncludes(first.stdout, `${ids.length} tokens of 2 documents`);
+
+  const parts = ["--separator", " they", "--no-end", "--format", "llm.c"];
+  const second = await run(["tokenize", ...tokenizer, ...parts, "--out", out, text]);
+  assertEquals(second.code, 0, second.stderr);
+  assertEquals(
+    (await read(folder, out)).ids,
+    documents[0]!.split(" they").flatMap((part) => encode(part)),
+  );
+  const sizes = ["--layers", "1", "--heads", "1", "--hidden", "8", "--context", "8"];
+  const data = ["--data", out, "--vocabulary", "270", "--steps", "2", "--batch", "2"];
+  const trained = await run(["train", ...data, ...sizes, "--out", `${directory}/run`]);
+  assertEquals(trained.code, 0, trained.stderr);
+
+  const before = await Deno.readFile(out);
+  const refused: [string[], string][] = [
+    [[...tokenizer], "Give the files of text to read"],
+    [[text], "Give the folder of a tokenizer.json with --tokenizer"],
+    [["--tokenizer", `${directory}/none`, text], "it has no tokenizer.json"],
+    [["--learn", "300", ...tokenizer, text], "has a tokenizer.json already"],
+    [["--learn", "100", "--tokenizer", `${directory}/new`, text], "Cannot learn 100 tokens"],
+    [["--learn", "many", "--tokenizer", `${directory}/new`, text], "it must be a whole number"],
+    [["--format", "json", ...tokenizer, text], "it must be nanogpt or llm.c or llm.c-32"],
+    [[...tokenizer, `${directory}/none.txt`], "none.txt"],
+    [[...tokenizer, lines], 'has no text "text"'],
+    [["--ends", ...tokenizer, text], "Unknown option --ends"],
+  ];
+  for (const [args, words] of refused) {
+    const { code, stderr } = await run(["tokenize", "--out", out, ...args]);
+    assertEquals(code, 2, stderr);
+    assertStringIncludes(stderr, words);
+  }
+  assertEquals(await Deno.readFile(out), before);
+  assertEquals(files(directory), ["book.txt", "bpe", "ids", "more.jsonl", "run"]);
+  const help = await run(["tokenize", "--help"]);
+  assertEquals(help.code, 0);
+  assertStringIncludes(help.stdout, "Usage: outlierscope tokenize");
+});
+
+/** A tokenizer that was written, and all ids of a file. */
+async function read(folder: string, path: string) {
+  const tokenizer = await TokenizerJson.open(folder);
+  using file = await TokenFile.open(path);
+  const ids = [...file.read(0, file.length)];
+  return { encode: (text: string) => tokenizer.encode(text), ids };
+}
+test("compare writes a report, adds variants to it, and refuses what it cannot use", async (directory) => {
+  const out = ["--out", `${directory}/copy`, "--steps", "2"];
+  const first = await run(["compare", "--variants", "softmax", ...out]);
+  assertEquals(first.code, 0, first.stderr);
+  assertStringIncludes(first.stdout, `Report: ${directory}/copy/report.html`);
+  assertEquals(files(`${directory}/copy`), [
+    "figures",
+    "report.html",
+    "results.json",
+    "runs",
+    "setting.json",
+  ]);
+  const more = await run(["compare", "--variants", "softmax,sigmoid", ...out]);
+  assertEquals(more.code, 0, more.stderr);
+  assertStringIncludes(more.stdout, "sigmoid");
+  const refused: [string[], string][] = [
+    [["--steps", "3", ...out.slice(0, 2)], `there it was "steps": 2, now it is "steps": 3`],
+    [["--variants", "softmax,max"], 'Cannot use attention "max": there are softmax, '],
+    [["--preset", "large"], "it must be copy or induction or small or gpt2"],
+    [["--preset", "gpt2"], "The preset gpt2 needs --data"],
+    [["--preset", "small", "--data", `${directory}/none.txt`], "none.txt"],
+    [["--data", "book.txt"], "The preset copy makes its own data"],
+    [["--seeds", "0"], "it must be a whole number, 1 or more"],
+    [["copy"], 'Unexpected argument "copy"'],
+  ];
+  for (const [args, words] of refused) {
+    const { code, stderr } = await run(["compare", ...args]);
+    assertEquals(code, 2, stderr);
+    assertStringIncludes(stderr, words);
+  }
 });

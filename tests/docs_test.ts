@@ -2,7 +2,7 @@
 // somewhere, and the commands it names exist. Also: no file names a package registry's host.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { configPath, projectFiles, root } from "../tools/project.ts";
+import { configPath, entryPoints, projectFiles, root } from "../tools/project.ts";
 
 const files = await projectFiles();
 const pages = files.filter((path) => /^([A-Z_]+\.md|docs\/.*\.md)$/.test(path));
@@ -82,6 +82,11 @@ Deno.test("the guide to file formats runs and prints what it says", async () => 
   for (const code of blocks) assertEquals(await outputOf(code), promisedOutput(code), code);
 });
 
+Deno.test("the page of definitions runs and prints what it says", async () => {
+  const [code] = blocksOf(read("docs/analyses/definitions.md"));
+  assertEquals(await outputOf(code!), promisedOutput(code!));
+});
+
 Deno.test("what a guide prints is compared line by line", async () => {
   const page = "```ts\nconsole.log(1); // 1\nconsole.log('a\\nb');\n// a\n// c\n```\n";
   const [code] = blocksOf(page);
@@ -89,9 +94,10 @@ Deno.test("what a guide prints is compared line by line", async () => {
   assertEquals(await outputOf(code!), ["1", "a", "b"]);
 });
 
-Deno.test("examples in the doc comments of tensors run", async () => {
+Deno.test("examples in the doc comments of tensors and of the entry points run", async () => {
+  const entries = entryPoints().filter((path) => !path.includes("src/tensor/"));
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["test", "--doc", "--allow-all", "--config", configPath(), "src/tensor"],
+    args: ["test", "--doc", "--allow-all", "--config", configPath(), "src/tensor", ...entries],
     cwd: root,
     env: { NO_COLOR: "1" },
   }).output();

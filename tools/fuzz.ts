@@ -6,16 +6,21 @@ import { parseArgs } from "@std/cli/parse-args";
 import { fuzz, targets } from "../tests/formats/fuzz.ts";
 import { Random, seed } from "../tests/random.ts";
 
-const { minutes, _: names } = parseArgs(Deno.args, { string: ["minutes"] });
+let known = true;
+const { minutes, help, _: names } = parseArgs(Deno.args, {
+  string: ["minutes"],
+  boolean: ["help"],
+  unknown: (argument) => known &&= !argument.startsWith("-"),
+});
 const seconds = Number(minutes ?? 5) * 60;
 const chosen = targets.filter(({ name }) =>
   names.length === 0 ||
   names.some((part) => name.toLowerCase().includes(String(part).toLowerCase()))
 );
-if (!(seconds > 0) || chosen.length === 0) {
+if (help || !known || !(seconds > 0) || chosen.length === 0) {
   console.error("Usage: ./dev fuzz [--minutes N] [NAME...]; formats:");
   for (const { name } of targets) console.error(`  ${name}`);
-  Deno.exit(1);
+  Deno.exit(help ? 0 : 1);
 }
 console.log(`seed ${seed}, ${Math.round(seconds / chosen.length)} s for each format`);
 for (const target of chosen) {

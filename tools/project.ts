@@ -14,6 +14,12 @@ export function configPath(): string {
   return Deno.env.get("OUTLIERSCOPE_CONFIG") ?? `${root}/.offline.deno.json`;
 }
 
+/** The modules that users import, relative to the root: what `deno.json` exports. */
+export function entryPoints(): string[] {
+  const { exports } = JSON.parse(Deno.readTextFileSync(`${root}/deno.json`));
+  return Object.values<string>(exports);
+}
+
 /** The `file:` URL of an absolute path. */
 export function toFileUrl(path: string): string {
   return pathToFileURL(path).href;

@@ -5,7 +5,7 @@
 // the comparison with NVIDIA's headers and libraries, all of it.
 
 import { stripVTControlCharacters } from "node:util";
-import { configPath, root } from "./project.ts";
+import { configPath, entryPoints, root } from "./project.ts";
 
 interface Check {
   name: string;
@@ -15,6 +15,8 @@ interface Check {
 interface Outcome {
   passed: number;
   failed: number;
+  /** The name and what was said of each test that failed. */
+  failures: string[];
 }
 
 const deno = Deno.execPath();
@@ -25,7 +27,10 @@ function staticChecks(): Check[] {
     { name: "format", command: [deno, "fmt", "--check", "--quiet", ...config] },
     { name: "lint", command: [deno, "lint", "--quiet", ...config] },
     { name: "types", command: [deno, "check", "--quiet", ...config, "."] },
-    { name: "doc comments", command: [deno, "doc", "--lint", "--quiet", ...config, "mod.ts"] },
+    {
+      name: "doc comments",
+      command: [deno, "doc", "--lint", "--quiet", ...config, ...entryPoints()],
+    },
     {
       name: "publishing",
       command: [deno, "publish", "--dry-run", "--allow-dirty", "--quiet", ...config],
@@ -51,6 +56,15 @@ async function runCheck({ name, command: [program, ...args] }: Check): Promise<b
     await Deno.stdout.write(stderr);
   }
   return success;
+}
+
+/**
+ * Compiles all kernels of this machine's device into the cache, so that processes of tests do not do so
+ * side by side. What does not compile, the tests tell.
+ */
+async function compileKernels(): Promise<void> {
+  const args = ["run", "-A", "--quiet", ...config, `${root}/tools/compile_kernels.ts`];
+  await new Deno.Command(deno, { args, stdin: "null", stdout: "null", stderr: "null" }).output();
 }
 
 /** Every test file below `tests/`, relative to the root. */
@@ -87,38 +101,110 @@ export function select(names: string[]): { files: string[]; filter: string | und
   };
 }
 
+/** Runs `tasks` in order, two at a time on two cores and never more: what each starts needs memory. */
+async function inLanes(tasks: (() => Promise<void>)[]): Promise<void> {
+  const waiting = [...tasks];
+  const lane = async () => {
+    for (let task = waiting.shift(); task; task = waiting.shift()) await task();
+  };
+  await Promise.all(Array.from({ length: Math.min(2, navigator.hardwareConcurrency) }, lane));
+}
+
+/** Files that watch the device being at work, or measure: they run first, and nothing beside them. */
+const TIMED = [
+  "tests/cuda/event_test.ts",
+  "tests/cuda/graph_test.ts",
+  "tests/cuda/lanes_test.ts",
+  "tests/cuda/stream_test.ts",
+  "tests/host/driver/event_test.ts",
+  "tests/host/driver/stream_test.ts",
+];
+/** Files that take minutes, and one that makes calls fail: they start before the others, each in a process of its own. */
+const ALONE = [
+  "tests/kernel_modes_test.ts",
+  "tests/nvidia/nvrtc_test.ts",
+  "tests/host/faults_test.ts",
+];
+/** Other files in a process: few enough that lanes end together, more than its start is worth. */
+const GROUP = 20;
+
+/** The files of each process that runs tests, in the order of their start; the first runs alone. */
+export function groups(files: string[]): string[][] {
+  const others = files.filter((file) => !TIMED.includes(file) && !ALONE.includes(file));
+  const count = Math.ceil(others.length / GROUP);
+  return [
+    TIMED,
+    ...ALONE.map((file) => [file]),
+    ...Array.from({ length: count }, (_, i) => others.slice(i * GROUP, (i + 1) * GROUP)),
+  ].map((group) => group.filter((file) => files.includes(file))).filter(({ length }) => length > 0);
+}
+
+/** Runs every test: processes side by side, of which each file's output comes whole. */
+async function runAllTests(): Promise<Outcome> {
+  const total: Outcome = { passed: 0, failed: 0, failures: [] };
+  // The check of types has run before.
+  const [first, ...rest] = groups(testFiles()).map((files) => async () => {
+    add(total, await runTests(files, ["--no-check"], byFile()));
+  });
+  await first!();
+  await inLanes(rest);
+  return total;
+}
+
+/** Writes output as it comes. */
+function atOnce(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(text));
+}
+
+/** Writes output a test file at a time, so that what others write meanwhile is not between its lines. */
+function byFile(): (text: string, end?: boolean) => void {
+  let held = "";
+  return (text, end = false) => {
+    held += text;
+    const begins = [...held.matchAll(/^.*running \d+ tests? from /gm)].map(({ index }) => index);
+    const whole = end ? held.length : begins.at(-1) ?? 0;
+    atOnce(held.slice(0, whole));
+    held = held.slice(whole);
+  };
+}
+
 /**
- * Runs Deno's tests, their output passing through as it comes, and counts from its JUnit report.
- * A file that cannot be loaded, or holds no test, is missing there: that is a failure as well.
+ * Runs Deno's tests in a process, and counts from its JUnit report. A file that cannot be loaded, or holds
+ * no test, is missing there: that is a failure as well.
+ *
+ * @param write is given the output as it comes, and at its end
  */
-async function runTests(names: string[]): Promise<Outcome> {
-  const { files, filter } = select(names);
+async function runTests(
+  files: string[],
+  options: string[],
+  write: (text: string, end?: boolean) => void,
+): Promise<Outcome> {
   const report = await Deno.makeTempFile({ prefix: "outlierscope_tests_", suffix: ".xml" });
   try {
-    const args = ["test", "-A", "--quiet", ...config, `--junit-path=${report}`];
-    if (filter !== undefined) args.push(`--filter=${filter}`);
-    else if (names.length === 0) args.push("--no-check"); // The check of types has run before.
     const child = new Deno.Command(deno, {
-      args: [...args, ...files],
+      args: ["test", "-A", "--quiet", ...config, `--junit-path=${report}`, ...options, ...files],
       cwd: root,
       env: Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : {},
       stdin: "null",
       stdout: "piped",
-      stderr: "inherit",
+      stderr: "piped",
     }).spawn();
     let output = "";
-    const decoder = new TextDecoder();
-    for await (const bytes of child.stdout) {
-      await Deno.stdout.write(bytes);
-      output += decoder.decode(bytes, { stream: true });
-    }
+    const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>, keep: boolean) => {
+      for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+        if (keep) output += text;
+        write(text);
+      }
+    };
+    await Promise.all([read(child.stdout, true), read(child.stderr, false)]);
+    write("", true);
     const { success } = await child.status;
     const outcome = count(await Deno.readTextFile(report));
-    for (const file of filter === undefined ? withoutTests(output, files) : []) {
-      console.log(`${file} ... FAILED (it ran no test)`);
-      outcome.failed++;
+    const filtered = options.some((option) => option.startsWith("--filter="));
+    for (const file of filtered ? [] : withoutTests(output, files)) {
+      add(outcome, failure(`${file}: it ran no test`));
     }
-    if (!success && outcome.failed === 0) outcome.failed = 1;
+    if (!success && outcome.failed === 0) add(outcome, failure(`deno test ${files.join(" ")}`));
     return outcome;
   } finally {
     await Deno.remove(report);
@@ -127,12 +213,31 @@ async function runTests(names: string[]): Promise<Outcome> {
 
 /** Counts the test cases of a JUnit report; a step is one, a skipped one is none. */
 export function count(report: string): Outcome {
-  const outcome = { passed: 0, failed: 0 };
+  const outcome: Outcome = { passed: 0, failed: 0, failures: [] };
   for (const text of testCases(report)) {
-    if (/<(failure|error)\b/.test(text)) outcome.failed++;
-    else if (!/<skipped\b/.test(text)) outcome.passed++;
+    const wrong = text.match(/<(?:failure|error)\b[^>]*>([^]*?)<\/(?:failure|error)>/);
+    if (wrong) {
+      const file = text.match(/ classname="([^"]*)"/)?.[1],
+        name = text.match(/ name="([^"]*)"/)?.[1];
+      add(outcome, failure(unescapeXml(`${file}: ${name}\n${wrong[1]}`)));
+    } else if (!/<skipped\b/.test(text)) outcome.passed++;
   }
   return outcome;
+}
+
+function unescapeXml(text: string): string {
+  const characters: Record<string, string> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
+  return text.replace(/&(lt|gt|quot|apos|amp);/g, (_, name) => characters[name]!);
+}
+
+function failure(text: string): Outcome {
+  return { passed: 0, failed: 1, failures: [text] };
+}
+
+function add(total: Outcome, { passed, failed, failures }: Outcome): void {
+  total.passed += passed;
+  total.failed += failed;
+  total.failures.push(...failures);
 }
 
 /**
@@ -155,22 +260,26 @@ function testCases(report: string): string[] {
 if (import.meta.main) {
   const names = Deno.args.filter((argument) => argument !== "--static");
   const onlyStatic = names.length < Deno.args.length;
-  const total: Outcome = { passed: 0, failed: 0 };
+  const total: Outcome = { passed: 0, failed: 0, failures: [] };
   if (onlyStatic || names.length === 0) {
-    for (const check of staticChecks()) {
-      if (await runCheck(check)) total.passed++;
-      else total.failed++;
+    const checks = staticChecks().map((check) => async () => {
+      const passed = await runCheck(check);
+      add(total, passed ? { passed: 1, failed: 0, failures: [] } : failure(`check: ${check.name}`));
+    });
+    await inLanes(onlyStatic ? checks : [compileKernels, ...checks]);
+  }
+  if (!onlyStatic && names.length === 0) add(total, await runAllTests());
+  else if (!onlyStatic) {
+    const { files, filter } = select(names);
+    const options = filter === undefined ? [] : [`--filter=${filter}`];
+    const outcome = await runTests(files, options, atOnce);
+    add(total, outcome);
+    if (outcome.passed + outcome.failed === 0) {
+      add(total, failure(`No test is named ${names.join(" or ")}`));
     }
   }
-  if (!onlyStatic) {
-    const { passed, failed } = await runTests(names);
-    total.passed += passed;
-    total.failed += failed;
-    if (passed + failed === 0) {
-      console.log(`No test is named ${names.join(" or ")}`);
-      total.failed++;
-    }
-  }
+  // Again at the end, where one looks: much may have been written since.
+  for (const text of total.failures) console.log(`FAILED ${text.slice(0, 4000)}\n`);
   console.log(`${total.passed} passed, ${total.failed} failed`);
   Deno.exit(total.failed > 0 ? 1 : 0);
 }

@@ -3,19 +3,26 @@
 import { parseArgs } from "@std/cli/parse-args";
 import {
   type Analysis,
+  cutSequences,
   DEFAULT_TEXT,
-  detectOutliers,
+  type DefinitionName,
+  type Detector,
+  detectorNamed,
+  detectors,
   type DetectOutliersOptions,
   loadModel,
   PAPER_SENTENCE,
   type SourceText,
+  type Transformer,
 } from "../../mod.ts";
 import { onExit } from "../host/clean_up.ts";
-import { ANALYSIS_KERNELS } from "../outliers/detect.ts";
+import { ANALYSIS_KERNELS, prepareDetection, runDetection } from "../outliers/detect.ts";
+import { findingLines } from "../outliers/report/lines.ts";
 import { findings, headline } from "../outliers/report/words.ts";
 import { prepareDirectory, writeReport } from "../outliers/report/write.ts";
+import { type Choice, laboratory, parseDefinition, parseOnly } from "./laboratory.ts";
 import { Progress } from "./progress.ts";
-import { reason, UsageError } from "./usage.ts";
+import { parseWhole, reason, refuseUnknown, UsageError } from "./usage.ts";
 
 const HELP = `Finds the systematic outliers of a model.
 
@@ -35,13 +42,33 @@ Input:
                        or the model's context length if that is smaller)
   --sequences N        How many sequences to cut from the text           (default: 1)
 
+Analyses:
+  --only LIST          What to run, with commas between; "all" for everything  (default: report)
+                         report         the quick report of all four kinds of outliers
+                         maps           h, x_down, W_down and attention of one sentence
+                         positions      which layers, tokens, features, heads and weights
+                         consistency    whether the kinds of outliers coincide
+                         lengths        whether the length of a text matters
+                         emergence      which weights make the outliers
+                         spread         how attention spreads them
+                         disappearance  which layers take them away
+                         causes         what goes with them when they are taken away
+                         comparison     another model beside this one (--compare)
+  --compare MODEL      The other model, such as a base model or its chat variant
+  --definition NAME    What counts as an outlier where the paper and its code differ: default,
+                       paper or code; --preset is the same             (default: default)
+
 Criteria:
   --tau NUMBER         τ: an activation is an outlier if it exceeds τ times its layer's mean, a
                        weight if it exceeds τ times its row's mean       (default: 1000)
+  --detectors NAME,... Ask other criteria in the same pass, or all of them:
+                       DETECTORS
   --dtype TYPE         float32 or bfloat16: the inputs of matrix products  (default: float32)
 
 Output:
   --out DIR            Where to write the report                         (default: out/analysis)
+                       Analyses go to DIR/laboratory/NAME.json, each as soon as it is done, and
+                       to DIR/laboratory.html; after Ctrl-C a second run goes on from there
   --json               Print the analysis as JSON, not the table; without --out, write no files
   -h, --help           Show this help
 
@@ -49,6 +76,8 @@ Examples:
   outlierscope analyze --text "Summer is warm. Winter is cold." --out out/summer
   outlierscope analyze --model gpt2 --out out/gpt2
   outlierscope analyze --model model.gguf --text-file book.txt --sequences 10 --out out/book
+  outlierscope analyze --only positions,consistency --definition paper
+  outlierscope analyze --only all --out out/laboratory
 
 OUTLIERSCOPE_DEVICE=cuda or host chooses the device; by default a GPU if there is one.
 `;
@@ -58,6 +87,9 @@ interface AnalyzeArguments {
   options: DetectOutliersOptions;
   out: string | null;
   json: boolean;
+  choice: Choice;
+  definition: DefinitionName | undefined;
+  compare: string | undefined;
 }
 
 function parseNumber(name: string, text: string): number {
@@ -68,29 +100,19 @@ function parseNumber(name: string, text: string): number {
   return number;
 }
 
-function parseWhole(name: string, text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) {
-    throw new UsageError(`Cannot use "${text}" as --${name}: it must be a whole number, 1 or more`);
-  }
-  return Number(text);
-}
-
 function parseAnalyze(args: string[]): AnalyzeArguments | "help" {
   const flags = parseArgs(args, {
-    string: ["model", "text", "text-file", "length", "sequences", "tau", "dtype", "out"],
+    string: [
+      ...["model", "text", "text-file", "length", "sequences", "tau", "dtype", "out"],
+      ...["detectors", "only", "compare", "definition"],
+    ],
     boolean: ["json", "help"],
-    alias: { h: "help" },
-    unknown: (argument) => {
-      if (argument === "") return false; // the empty value of the option before it
-      throw new UsageError(
-        argument.startsWith("-")
-          ? `Unknown option ${argument}; --help lists the options`
-          : `Unexpected argument "${argument}"; a text is given with --text`,
-      );
-    },
+    alias: { h: "help", definition: "preset" },
+    unknown: refuseUnknown("a text is given with --text"),
   });
   if (flags.help) return "help";
-  for (const name of ["model", "text-file", "dtype", "out"] as const) {
+  const needed = ["model", "text-file", "detectors", "dtype", "out", "only", "compare"] as const;
+  for (const name of needed) {
     if (flags[name] === "") throw new UsageError(`The option --${name} needs a value`);
   }
   if (flags.text !== undefined && flags["text-file"] !== undefined) {
@@ -116,10 +138,23 @@ function parseAnalyze(args: string[]): AnalyzeArguments | "help" {
       ...(flags.sequences !== undefined && { sequences: parseWhole("sequences", flags.sequences) }),
       ...(flags.tau !== undefined && { tau: parseNumber("tau", flags.tau) }),
       ...(dtype !== undefined && { dtype }),
+      ...(flags.detectors !== undefined && { detectors: parseDetectors(flags.detectors) }),
     },
     out: flags.out ?? (flags.json ? null : "out/analysis"),
     json: flags.json,
+    choice: parseOnly(flags.only, flags.compare !== undefined),
+    definition: flags.definition === undefined ? undefined : parseDefinition(flags.definition),
+    compare: flags.compare,
   };
+}
+
+function parseDetectors(text: string): Detector[] {
+  const names = text === "all" ? Object.keys(detectors) : text.split(",");
+  try {
+    return names.map((name) => detectorNamed(name.trim()));
+  } catch (error) {
+    throw new UsageError(reason(error), { cause: error });
+  }
 }
 
 function readText(path: string): SourceText {
@@ -157,8 +192,21 @@ function formatFindings(analysis: Analysis): string {
     ...wrap("Device", `${device.name}, ${device.dtype}`),
     "",
     ...findings(analysis).flatMap(({ kind, text }) => wrap(kind, text)),
+    "",
+    ...findingLines(analysis).flatMap((line, i) => wrap(i === 0 ? "In numbers" : "", line)),
   ];
   return lines.join("\n") + "\n";
+}
+
+/** Names, as many on a line as fit behind the options of the help. */
+function listed(names: readonly string[]): string {
+  const lines = [""];
+  for (const name of names) {
+    const line = lines.at(-1)!;
+    if (line.length + name.length > 74) lines.push(`${name}, `);
+    else lines[lines.length - 1] = `${line}${name}, `;
+  }
+  return lines.map((line) => line.trimEnd()).join(`\n${" ".repeat(23)}`).replace(/,$/, "");
 }
 
 function plural(count: number, noun: string): string {
@@ -182,7 +230,7 @@ function wrap(name: string, text: string): string[] {
 export async function analyze(args: string[]): Promise<number> {
   const parsed = parseAnalyze(args);
   if (parsed === "help") {
-    console.log(HELP);
+    console.log(HELP.replace("DETECTORS", listed(Object.keys(detectors))));
     return 0;
   }
   const { out, json, options } = parsed;
@@ -194,22 +242,55 @@ export async function analyze(args: string[]): Promise<number> {
       onPrepare: (what) => progress.say(`First use on this machine: ${what} (some seconds)`),
     });
     await model.device.prepare(ANALYSIS_KERNELS); // before the time that is left is estimated
-    progress.say("Analyzing");
-    const analysis = await detectOutliers(model, {
-      ...options,
-      onProgress: (done, total) => progress.update("Analyzing", done, total),
-    });
-    if (out !== null) {
+    const { choice: { report, analyses } } = parsed;
+    const detecting = report ? await prepareDetection(model, options) : null;
+    let analysis = null as Analysis | null; // which `finish` sets
+    const finish = async (results: Record<string, unknown>) => {
+      analysis = await detecting!.finish(results);
+      if (out === null) return;
       progress.say("Drawing the report");
       await writeReport(analysis, out);
+    };
+    if (detecting && analyses.length === 0) {
+      progress.say("Analyzing");
+      await finish(
+        await runDetection(model, detecting, {
+          ...options,
+          onProgress: (done, total) => progress.update("Analyzing", done, total),
+        }),
+      );
     }
+    const results = analyses.length > 0
+      ? await laboratory(model, cutTexts(model, options), {
+        ...parsed,
+        analyses,
+        ...detecting && { beside: { ...detecting, onResults: finish } },
+      }, progress)
+      : null;
     progress.end();
-    console.log(json ? JSON.stringify(analysis) : formatFindings(analysis));
-    if (out !== null && !json) console.log(`Report: ${out}/report.html`);
+    if (json) {
+      console.log(JSON.stringify(results ? { ...analysis && { analysis }, ...results } : analysis));
+      return 0;
+    }
+    if (analysis) console.log(formatFindings(analysis));
+    if (out !== null && report) console.log(`Report: ${out}/report.html`);
+    if (out !== null && results) console.log(`Laboratory: ${out}/laboratory.html`);
     return 0;
   } finally {
     progress.end();
   }
+}
+
+/** The sequences that the report is of, but for the paper's sentence beside the default text, which is too short. */
+function cutTexts(
+  model: Transformer,
+  { texts = [], length, sequences = 1 }: DetectOutliersOptions,
+) {
+  const limit = Math.min(length ?? 2048, model.config.contextLength);
+  const tokenizer = model.hasTokenizer ? model.tokenizer : null;
+  return texts.filter((text) => text !== PAPER_SENTENCE).flatMap((text) =>
+    cutSequences(tokenizer, text as SourceText, limit, sequences)
+  );
 }
 
 /** Makes sure that a report can be written; a directory made for it goes again if none was. */

@@ -24,7 +24,10 @@ export class Progress {
     const width = 24;
     const filled = Math.round(width * done / total);
     const bar = this.#terminal ? ` ${"█".repeat(filled)}${"░".repeat(width - filled)}` : "";
-    this.#show(`${text}${bar} ${done}/${total}, ${formatSeconds(left)} left`);
+    // Work may be counted in parts of a piece.
+    this.#show(
+      `${text}${bar} ${Math.floor(done)}/${Math.ceil(total)}, ${formatSeconds(left)} left`,
+    );
   }
 
   /** Empties the line. */

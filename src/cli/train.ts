@@ -20,7 +20,7 @@ import {
   type Transformer,
 } from "../../mod.ts";
 import { Progress } from "./progress.ts";
-import { reason, UsageError } from "./usage.ts";
+import { parseChoice, parseWhole, reason, refuseUnknown, UsageError } from "./usage.ts";
 
 const HELP = `Trains a Transformer from scratch, and watches its outliers being born.
 
@@ -86,25 +86,13 @@ interface TrainArguments extends Numbers {
   watch: boolean;
 }
 
-function choice<T extends string>(name: string, value: string, among: readonly T[]): T {
-  if ((among as readonly string[]).includes(value)) return value as T;
-  throw new UsageError(`Cannot use "${value}" as --${name}: it must be ${among.join(" or ")}`);
-}
-
 function parseTrain(args: string[]): TrainArguments | "help" {
   const numbers = Object.keys(NUMBERS) as (keyof typeof NUMBERS)[];
   const flags = parseArgs(args, {
     string: [...numbers, "task", "data", "family", "attention", "learning-rate", "dtype", "out"],
     boolean: ["resume", "watch", "help"],
     alias: { h: "help" },
-    unknown: (argument) => {
-      if (argument === "") return false; // the empty value of the option before it
-      throw new UsageError(
-        argument.startsWith("-")
-          ? `Unknown option ${argument}; --help lists the options`
-          : `Unexpected argument "${argument}"; a file is given with --data`,
-      );
-    },
+    unknown: refuseUnknown("a file is given with --data"),
   });
   if (flags.help) return "help";
   if (flags.task !== undefined && flags.data !== undefined) {
@@ -113,9 +101,7 @@ function parseTrain(args: string[]): TrainArguments | "help" {
   const given = flags as unknown as Record<string, string | undefined>;
   const whole = (name: keyof typeof NUMBERS) => {
     const text = given[name];
-    if (text === undefined) return NUMBERS[name];
-    if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-    throw new UsageError(`Cannot use "${text}" as --${name}: it must be a whole number, 1 or more`);
+    return text === undefined ? NUMBERS[name] : parseWhole(name, text);
   };
   const all = Object.fromEntries(numbers.map((name) => [name, whole(name)])) as Numbers;
   const learningRate = Number(given["learning-rate"] ?? "0.002");
@@ -128,12 +114,12 @@ function parseTrain(args: string[]): TrainArguments | "help" {
   return {
     ...all,
     every: all.every || Math.max(1, Math.round(all.steps / 10)),
-    task: choice("task", flags.task ?? "induction", ["copy", "induction"]),
+    task: parseChoice("task", flags.task ?? "induction", ["copy", "induction"]),
     data: flags.data ?? null,
-    family: choice("family", flags.family ?? "gpt2", ["gpt2", "llama"]),
+    family: parseChoice("family", flags.family ?? "gpt2", ["gpt2", "llama"]),
     attention: flags.attention ?? "softmax",
     learningRate,
-    dtype: choice("dtype", flags.dtype ?? "float32", ["float32", "bfloat16"]),
+    dtype: parseChoice("dtype", flags.dtype ?? "float32", ["float32", "bfloat16"]),
     out: flags.out ?? "out/train",
     resume: flags.resume,
     watch: flags.watch,

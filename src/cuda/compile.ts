@@ -5,6 +5,7 @@ import type { Libraries, Nvrtc } from "../ffi/libraries.ts";
 import { CompileError, CudaError } from "./errors.ts";
 import dequantize from "./kernels/dequantize.cuh" with { type: "text" };
 import functions from "./kernels/functions.cuh" with { type: "text" };
+import grids from "./kernels/grids.cuh" with { type: "text" };
 import math from "./kernels/math.cuh" with { type: "text" };
 import prelude from "./kernels/prelude.cuh" with { type: "text" };
 import strided from "./kernels/strided.cuh" with { type: "text" };
@@ -14,6 +15,7 @@ import { cachePath, readCached, writeCached } from "./module_cache.ts";
 const HEADERS: Record<string, string> = {
   "dequantize.cuh": dequantize,
   "functions.cuh": functions,
+  "grids.cuh": grids,
   "math.cuh": math,
   "prelude.cuh": prelude,
   "strided.cuh": strided,

@@ -69,7 +69,7 @@ export function capture(device: Device, body: () => void): Graph {
   const RELAXED = 2;
   device.check("cuStreamBeginCapture", driver.cuStreamBeginCapture_v2(stream.handle, RELAXED));
   const arena = device.allocations.beginCapture(allocator);
-  let graph = 0n, executable: bigint | undefined;
+  let graph = 0n, executable: bigint | undefined, made: Graph | undefined;
   try {
     let failure: { error: unknown } | undefined;
     try {
@@ -92,10 +92,14 @@ export function capture(device: Device, body: () => void): Graph {
       "cuGraphInstantiateWithFlags",
       (out) => driver.cuGraphInstantiateWithFlags(out, graph, 0),
     );
-    return new Graph(device, executable, arena);
-  } finally {
     allocator.synchronizeSync(); // what it allocated is there before anything uses it
+    return made = new Graph(device, executable, arena);
+  } finally {
     if (graph !== 0n) driver.cuGraphDestroy(graph);
-    if (executable === undefined) device.allocations.disposeArena(arena, []);
+    if (!made) {
+      if (executable !== undefined) driver.cuGraphExecDestroy(executable);
+      driver.cuStreamSynchronize(allocator.handle); // for what is not freed
+      device.allocations.disposeArena(arena, []);
+    }
   }
 }

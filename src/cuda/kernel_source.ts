@@ -39,17 +39,20 @@ const KINDS: Record<string, ParameterKind> = {
 };
 
 const MACRO = /^#define[ \t]+(\w+)\(([^)]*)\)((?:.*\\\n)*.*)\n?/gm;
+const NAME = /^#define[ \t]+(\w+)[ \t]((?:.*\\\n)*.*)/gm; // of text, without parameters
 
 /**
  * The source with its macros that define kernels expanded, as the preprocessor will, but without the kernels'
- * bodies; other macros are left alone.
+ * bodies, and with the names in it that stand for text; other macros are left alone.
  */
 function expandKernelMacros(source: string): string {
   let text = source;
+  const texts = new Map([...source.matchAll(NAME)].map(([, name, text]) => [name, text]));
   for (const [definition, name, list, body] of source.matchAll(MACRO)) {
     if (!body!.includes("__global__")) continue;
     const parameters = list!.split(",").map((parameter) => parameter.trim());
-    const heads = body!.match(/__global__[^{]*/g)!.join("").replace(/[\\\s]+/g, " ");
+    const heads = body!.match(/__global__[^{]*/g)!.join("")
+      .replace(/\w+/g, (word) => texts.get(word) ?? word).replace(/[\\\s]+/g, " ");
     text = text.replace(definition, "\n").replace(
       new RegExp(String.raw`^[ \t]*${name}\(([^)]*)\)`, "gm"),
       (_, given: string) => {

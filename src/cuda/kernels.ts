@@ -10,6 +10,7 @@ import compare from "./kernels/compare.cu" with { type: "text" };
 import copy from "./kernels/copy.cu" with { type: "text" };
 import crossEntropy from "./kernels/cross_entropy.cu" with { type: "text" };
 import dequantize from "./kernels/dequantize.cu" with { type: "text" };
+import dequantizeGrid from "./kernels/dequantize_grid.cu" with { type: "text" };
 import dequantizeI from "./kernels/dequantize_i.cu" with { type: "text" };
 import dequantizeK from "./kernels/dequantize_k.cu" with { type: "text" };
 import find from "./kernels/find.cu" with { type: "text" };
@@ -43,6 +44,7 @@ const texts = {
   "copy.cu": copy,
   "cross_entropy.cu": crossEntropy,
   "dequantize.cu": dequantize,
+  "dequantize_grid.cu": dequantizeGrid,
   "dequantize_i.cu": dequantizeI,
   "dequantize_k.cu": dequantizeK,
   "find.cu": find,

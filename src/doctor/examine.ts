@@ -15,6 +15,9 @@ import type { Examination, ExaminedCache, ExaminedDevice, Lack, Part } from "./e
 import { chooseSeed } from "./self_test/random.ts";
 import { runSelfTests } from "./self_test.ts";
 
+/** Advice where the reason tells what to do. */
+const AS_SAID = "do what it says there";
+
 const VARIABLES = [
   "OUTLIERSCOPE_DEVICE",
   "OUTLIERSCOPE_CACHE",
@@ -166,7 +169,7 @@ export async function examine(options: DeviceOptions = {}): Promise<Examination>
       ? `apt-get install ${error.packages.join(" ")}`
       : error instanceof CudaError
       ? "this may be a defect: please report this page"
-      : "do what it says there";
+      : AS_SAID;
     lacks.push({ what: `a device that computes: ${reason(error)}`, remedy });
   }
   if (set.OUTLIERSCOPE_DEVICE !== "host" && device?.kind !== "cuda") {
@@ -184,7 +187,9 @@ export async function examine(options: DeviceOptions = {}): Promise<Examination>
       lacks.push({ what: `a model in ${cache.directory}/models`, remedy });
     }
   } catch (error) {
-    const remedy = "name a directory that can be read and written in OUTLIERSCOPE_CACHE";
+    const remedy = error instanceof Deno.errors.NotCapable
+      ? AS_SAID
+      : "name a directory that can be read and written in OUTLIERSCOPE_CACHE";
     lacks.push({ what: `a cache: ${reason(error)}`, remedy });
   }
   const seed = chooseSeed();

@@ -12,76 +12,80 @@ import {
   UINT,
 } from "./c_types.ts";
 
-/** Symbol table of the CUDA driver API. */
-export const driverSymbols = {
-  cuInit: { parameters: [UINT], result: STATUS },
-  cuDriverGetVersion: { parameters: [POINTER], result: STATUS },
-  cuDeviceGetCount: { parameters: [POINTER], result: STATUS },
-  cuDeviceGet: { parameters: [POINTER, INT], result: STATUS },
-  cuDeviceGetName: { parameters: [POINTER, INT, INT], result: STATUS },
-  cuDeviceGetAttribute: { parameters: [POINTER, INT, INT], result: STATUS },
-  cuDeviceTotalMem_v2: { parameters: [POINTER, INT], result: STATUS },
-  cuDeviceGetUuid_v2: { parameters: [POINTER, INT], result: STATUS },
-  cuDeviceCanAccessPeer: { parameters: [POINTER, INT, INT], result: STATUS },
-  cuDeviceGetDefaultMemPool: { parameters: [POINTER, INT], result: STATUS },
-  cuDevicePrimaryCtxRetain: { parameters: [POINTER, INT], result: STATUS },
-  cuDevicePrimaryCtxRelease_v2: { parameters: [INT], result: STATUS },
-  cuCtxSetCurrent: { parameters: [HANDLE], result: STATUS },
-  cuCtxSynchronize: { parameters: [], result: STATUS },
-  cuGetErrorName: { parameters: [INT, POINTER], result: STATUS },
-  cuGetErrorString: { parameters: [INT, POINTER], result: STATUS },
-  cuStreamCreate: { parameters: [POINTER, UINT], result: STATUS },
-  cuStreamDestroy_v2: { parameters: [HANDLE], result: STATUS },
-  cuStreamSynchronize: { parameters: [HANDLE], result: STATUS },
-  cuStreamQuery: { parameters: [HANDLE], result: STATUS },
-  cuStreamWaitEvent: { parameters: [HANDLE, HANDLE, UINT], result: STATUS },
-  cuStreamBeginCapture_v2: { parameters: [HANDLE, INT], result: STATUS },
-  cuStreamIsCapturing: { parameters: [HANDLE, POINTER], result: STATUS },
-  cuStreamEndCapture: { parameters: [HANDLE, POINTER], result: STATUS },
+/** The parameters of each; all return a status code. */
+const PARAMETERS = {
+  cuInit: [UINT],
+  cuDriverGetVersion: [POINTER],
+  cuDeviceGetCount: [POINTER],
+  cuDeviceGet: [POINTER, INT],
+  cuDeviceGetName: [POINTER, INT, INT],
+  cuDeviceGetAttribute: [POINTER, INT, INT],
+  cuDeviceTotalMem_v2: [POINTER, INT],
+  cuDeviceGetUuid_v2: [POINTER, INT],
+  cuDeviceCanAccessPeer: [POINTER, INT, INT],
+  cuDeviceGetDefaultMemPool: [POINTER, INT],
+  cuDevicePrimaryCtxRetain: [POINTER, INT],
+  cuDevicePrimaryCtxRelease_v2: [INT],
+  cuCtxSetCurrent: [HANDLE],
+  cuCtxSynchronize: [],
+  cuGetErrorName: [INT, POINTER],
+  cuGetErrorString: [INT, POINTER],
+  cuStreamCreate: [POINTER, UINT],
+  cuStreamDestroy_v2: [HANDLE],
+  cuStreamSynchronize: [HANDLE],
+  cuStreamQuery: [HANDLE],
+  cuStreamWaitEvent: [HANDLE, HANDLE, UINT],
+  cuStreamBeginCapture_v2: [HANDLE, INT],
+  cuStreamIsCapturing: [HANDLE, POINTER],
+  cuStreamEndCapture: [HANDLE, POINTER],
   // The last parameter is 64 flags, of which this library sets none.
-  cuGraphInstantiateWithFlags: { parameters: [POINTER, HANDLE, "u64"], result: STATUS },
-  cuGraphLaunch: { parameters: [HANDLE, HANDLE], result: STATUS },
-  cuGraphExecDestroy: { parameters: [HANDLE], result: STATUS },
-  cuGraphDestroy: { parameters: [HANDLE], result: STATUS },
-  cuEventCreate: { parameters: [POINTER, UINT], result: STATUS },
-  cuEventDestroy_v2: { parameters: [HANDLE], result: STATUS },
-  cuEventRecord: { parameters: [HANDLE, HANDLE], result: STATUS },
-  cuEventQuery: { parameters: [HANDLE], result: STATUS },
-  cuEventSynchronize: { parameters: [HANDLE], result: STATUS },
-  cuEventElapsedTime: { parameters: [POINTER, HANDLE, HANDLE], result: STATUS },
-  cuMemAllocAsync: { parameters: [POINTER, SIZE, HANDLE], result: STATUS },
-  cuMemFreeAsync: { parameters: [DEVICE_POINTER, HANDLE], result: STATUS },
-  cuMemPoolSetAttribute: { parameters: [HANDLE, INT, POINTER], result: STATUS },
-  cuMemPoolGetAttribute: { parameters: [HANDLE, INT, POINTER], result: STATUS },
-  cuMemPoolTrimTo: { parameters: [HANDLE, SIZE], result: STATUS },
-  cuMemGetInfo_v2: { parameters: [POINTER, POINTER], result: STATUS },
-  cuMemHostAlloc: { parameters: [POINTER, SIZE, UINT], result: STATUS },
-  cuMemFreeHost: { parameters: [HANDLE], result: STATUS },
-  cuMemcpyHtoDAsync_v2: { parameters: [DEVICE_POINTER, POINTER, SIZE, HANDLE], result: STATUS },
-  cuMemcpyDtoHAsync_v2: { parameters: [POINTER, DEVICE_POINTER, SIZE, HANDLE], result: STATUS },
-  cuMemcpyDtoH_v2: { parameters: [POINTER, DEVICE_POINTER, SIZE], result: STATUS },
-  cuMemcpyDtoDAsync_v2: {
-    parameters: [DEVICE_POINTER, DEVICE_POINTER, SIZE, HANDLE],
-    result: STATUS,
-  },
-  cuMemsetD8Async: { parameters: [DEVICE_POINTER, "u8", SIZE, HANDLE], result: STATUS },
-  cuModuleLoadData: { parameters: [POINTER, POINTER], result: STATUS },
-  cuModuleUnload: { parameters: [HANDLE], result: STATUS },
-  cuModuleGetFunction: { parameters: [POINTER, HANDLE, POINTER], result: STATUS },
-  cuLaunchKernel: {
-    parameters: [
-      HANDLE, // function
-      UINT, // grid x, y, z
-      UINT,
-      UINT,
-      UINT, // block x, y, z
-      UINT,
-      UINT,
-      UINT, // dynamic shared memory, bytes
-      HANDLE, // stream
-      FIXED_POINTER, // kernelParams: unused, null
-      FIXED_POINTER, // extra: the packed arguments
-    ],
-    result: STATUS,
-  },
-} as const satisfies Deno.ForeignLibraryInterface;
+  cuGraphInstantiateWithFlags: [POINTER, HANDLE, "u64"],
+  cuGraphLaunch: [HANDLE, HANDLE],
+  cuGraphExecDestroy: [HANDLE],
+  cuGraphDestroy: [HANDLE],
+  cuEventCreate: [POINTER, UINT],
+  cuEventDestroy_v2: [HANDLE],
+  cuEventRecord: [HANDLE, HANDLE],
+  cuEventQuery: [HANDLE],
+  cuEventSynchronize: [HANDLE],
+  cuEventElapsedTime: [POINTER, HANDLE, HANDLE],
+  cuMemAllocAsync: [POINTER, SIZE, HANDLE],
+  cuMemFreeAsync: [DEVICE_POINTER, HANDLE],
+  cuMemPoolSetAttribute: [HANDLE, INT, POINTER],
+  cuMemPoolGetAttribute: [HANDLE, INT, POINTER],
+  cuMemPoolTrimTo: [HANDLE, SIZE],
+  cuMemGetInfo_v2: [POINTER, POINTER],
+  cuMemHostAlloc: [POINTER, SIZE, UINT],
+  cuMemFreeHost: [HANDLE],
+  cuMemcpyHtoDAsync_v2: [DEVICE_POINTER, POINTER, SIZE, HANDLE],
+  cuMemcpyDtoHAsync_v2: [POINTER, DEVICE_POINTER, SIZE, HANDLE],
+  cuMemcpyDtoH_v2: [POINTER, DEVICE_POINTER, SIZE],
+  cuMemcpyDtoDAsync_v2: [DEVICE_POINTER, DEVICE_POINTER, SIZE, HANDLE],
+  cuMemsetD8Async: [DEVICE_POINTER, "u8", SIZE, HANDLE],
+  cuModuleLoadData: [POINTER, POINTER],
+  cuModuleUnload: [HANDLE],
+  cuModuleGetFunction: [POINTER, HANDLE, POINTER],
+  cuLaunchKernel: [
+    HANDLE, // function
+    UINT, // grid x, y, z
+    UINT,
+    UINT,
+    UINT, // block x, y, z
+    UINT,
+    UINT,
+    UINT, // dynamic shared memory, bytes
+    HANDLE, // stream
+    FIXED_POINTER, // kernelParams: unused, null
+    FIXED_POINTER, // extra: the packed arguments
+  ],
+} as const satisfies Record<string, Deno.NativeType[]>;
+
+/** Symbol table of the CUDA driver API. */
+export const driverSymbols: {
+  readonly [Name in keyof typeof PARAMETERS]: {
+    readonly parameters: typeof PARAMETERS[Name];
+    readonly result: typeof STATUS;
+  };
+} = Object.fromEntries(
+  Object.entries(PARAMETERS).map(([name, parameters]) => [name, { parameters, result: STATUS }]),
+) as typeof driverSymbols;

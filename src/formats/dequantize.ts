@@ -11,24 +11,20 @@ import type { Staging } from "./staging.ts";
  * @param blocks [rows, bytes of a row]
  * @param type their block type
  * @param into [rows, columns]: where they go
- * @param headDimension if given, rows are reordered within each head of that many rows from GGUF's
- * order for the LLaMA family (rotary pairs side by side) to Hugging Face's (first halves, then second)
  */
 export function dequantize(
   blocks: Tensor<"uint8", 2>,
   type: BlockType,
   into: Tensor<FloatType, 2>,
-  headDimension = 0,
 ): void {
   const [rows, columns] = into.shape;
-  if (blocks.shape[0] !== rows || (headDimension && rows % headDimension !== 0)) {
+  if (blocks.shape[0] !== rows) {
     throw new RangeError(
-      `Cannot dequantize blocks of ${blocks.shape[0]} rows into [${into.shape}]` +
-        (headDimension ? ` with heads of ${headDimension} rows` : ""),
+      `Cannot dequantize blocks of ${blocks.shape[0]} rows into [${into.shape}]`,
     );
   }
   blocks.device.kernel(`dequantize_${type}_${into.dtype}`)
-    .overRows(rows, into.pointer, blocks.pointer, rows, columns, headDimension);
+    .overRows(rows, into.pointer, blocks.pointer, rows, columns);
 }
 
 /** Bytes that are read at a time where no page-locked memory is given. */

@@ -2,10 +2,10 @@
 
 import type { FloatType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import { type Checkpoint, entryOf, readBytes } from "./checkpoint.ts";
 import { fillFromBlocks } from "./dequantize.ts";
 import { GgufError, GgufHeader, type GgufTensor, type GgufValue } from "./gguf_header.ts";
-import { openLocalFile, readAt } from "./local_file.ts";
+import { openLocalFile } from "./local_file.ts";
 import type { Staging } from "./staging.ts";
 
 export {
@@ -29,6 +29,8 @@ export {
 export class GgufFile implements Checkpoint {
   /** The path it was opened by. */
   readonly path: string;
+  /** The path, as the only file. */
+  readonly files: readonly string[];
   /** The metadata, by key. */
   readonly metadata: ReadonlyMap<string, GgufValue>;
   /** The tensors by name, in the order of the file's table. */
@@ -38,6 +40,7 @@ export class GgufFile implements Checkpoint {
   private constructor(path: string, file: Deno.FsFile) {
     const header = new GgufHeader(path, file, file.statSync().size);
     this.path = path;
+    this.files = [path];
     this.metadata = header.metadata;
     this.tensors = header.tensors;
     this.#file = file;
@@ -75,13 +78,7 @@ export class GgufFile implements Checkpoint {
    * @throws {GgufError} If the file has none.
    */
   tensor(name: string): GgufTensor {
-    const tensor = this.tensors.get(name);
-    if (tensor) return tensor;
-    const some = [...this.tensors.keys()].slice(0, 3).map((name) => `"${name}"`).join(", ");
-    throw new GgufError(
-      this.path,
-      `it has no tensor "${name}" among its ${this.tensors.size} (${some}${some && ", …"})`,
-    );
+    return entryOf(this.tensors, name, (problem) => this.error(problem));
   }
 
   /**
@@ -96,25 +93,10 @@ export class GgufFile implements Checkpoint {
    */
   read(
     tensor: GgufTensor,
-    into: Uint8Array<ArrayBuffer> = new Uint8Array(tensor.byteLength),
+    into?: Uint8Array<ArrayBuffer>,
     from = 0,
   ): Uint8Array<ArrayBuffer> {
-    if (from < 0 || from + into.length > tensor.byteLength) {
-      throw new RangeError(
-        `Cannot read ${into.length} bytes of tensor "${tensor.name}" from byte ${from} on: it has ` +
-          `${tensor.byteLength}`,
-      );
-    }
-    if (!this.#file) throw new GgufError(this.path, "it was closed");
-    const got = readAt(this.#file, tensor.offset + from, into);
-    if (got < into.length) {
-      throw new GgufError(
-        this.path,
-        `it was cut off while open: tensor "${tensor.name}" has ${got + from} of ` +
-          `${tensor.byteLength} bytes`,
-      );
-    }
-    return into;
+    return readBytes(this.#file, tensor, into, from, (problem) => this.error(problem));
   }
 
   /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */

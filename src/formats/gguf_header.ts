@@ -21,6 +21,13 @@ export type BlockType =
   | "Q5_K"
   | "Q6_K"
   | "Q8_K"
+  | "IQ1_S"
+  | "IQ1_M"
+  | "IQ2_XXS"
+  | "IQ2_XS"
+  | "IQ2_S"
+  | "IQ3_XXS"
+  | "IQ3_S"
   | "IQ4_NL"
   | "IQ4_XS"
   | "TQ1_0"
@@ -43,6 +50,13 @@ export const blockLayout: Readonly<Record<BlockType, { elements: number; bytes: 
   Q5_K: { elements: 256, bytes: 176 },
   Q6_K: { elements: 256, bytes: 210 },
   Q8_K: { elements: 256, bytes: 292 },
+  IQ1_S: { elements: 256, bytes: 50 },
+  IQ1_M: { elements: 256, bytes: 56 },
+  IQ2_XXS: { elements: 256, bytes: 66 },
+  IQ2_XS: { elements: 256, bytes: 74 },
+  IQ2_S: { elements: 256, bytes: 82 },
+  IQ3_XXS: { elements: 256, bytes: 98 },
+  IQ3_S: { elements: 256, bytes: 110 },
   IQ4_NL: { elements: 32, bytes: 18 },
   IQ4_XS: { elements: 256, bytes: 136 },
   TQ1_0: { elements: 256, bytes: 54 },

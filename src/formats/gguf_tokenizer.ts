@@ -5,6 +5,7 @@
 
 import { bytePairEncode, joining, MAX_RANKS, MergeTable } from "./bpe.ts";
 import { GgufError, type GgufFile } from "./gguf.ts";
+import { ggufWordPiece } from "./gguf_word_piece.ts";
 import { type PreTokenizer, preTokenizers } from "./pretokenize.ts";
 import { byteNames, byteOfToken, bytesOfNames, byteToken, textOfBytes } from "./token_text.ts";
 import type { EncodeOptions, SpecialTokens, Tokenizer } from "./tokenizer.ts";
@@ -33,7 +34,7 @@ interface Coding {
  * `tokenizer.ggml.pre` "default", read as GPT-2's, where llama.cpp has a guess of its own.
  *
  * Decoding undoes encoding for every valid text, but for bytes that have no token in the
- * vocabulary, the normal form that "qwen2" asks for, and SentencePiece's "▁", which is a space.
+ * vocabulary, the normal form that "qwen2", "mpt" and "olmo" ask for, and SentencePiece's "▁", which is a space.
  *
  * @example Count the tokens of a text
  * ```ts ignore
@@ -84,13 +85,13 @@ export class GgufTokenizer implements Tokenizer {
   /**
    * Builds the tokenizer of a file.
    *
-   * Supported are `tokenizer.ggml.model` "gpt2" with `tokenizer.ggml.pre` "smollm", "gpt-2",
-   * "default", "llama-bpe" or "qwen2", and "llama" (SentencePiece byte-pair encoding with all 256
-   * byte tokens).
+   * Supported are `tokenizer.ggml.model` "gpt2" with `tokenizer.ggml.pre` "smollm", "gpt-2", "phi-2",
+   * "default", "llama-bpe", "qwen2", "falcon", "mpt" or "olmo", "llama" (SentencePiece byte-pair encoding with all 256
+   * byte tokens), and "bert" (WordPiece).
    *
    * @throws {GgufError} If it is of another kind or its vocabulary does not hold together.
    */
-  static from(file: GgufFile): GgufTokenizer {
+  static from(file: GgufFile): Tokenizer {
     const model = file.string("tokenizer.ggml.model");
     const tokens = file.strings("tokenizer.ggml.tokens");
     const types = file.optionalNumbers("tokenizer.ggml.token_type") ?? tokens.map(() => NORMAL);
@@ -101,9 +102,10 @@ export class GgufTokenizer implements Tokenizer {
     if (model === "llama") {
       return new GgufTokenizer(file, tokens, types, sentencePiece(file, tokens, types));
     }
+    if (model === "bert") return ggufWordPiece(file, tokens, types);
     throw new GgufError(
       file.path,
-      `its tokenizer is of kind "${model}": supported are "gpt2" and "llama"`,
+      `its tokenizer is of kind "${model}": supported are "bert", "gpt2" and "llama"`,
     );
   }
 

@@ -26,6 +26,11 @@ const llama3 = (digits: string) =>
   String.raw`(?i:${contraction})|[^\r\n\p{L}\p{N}]?\p{L}+|${digits}|${other}[\r\n]*|` +
   String.raw`${S}*[\r\n]+|${space}`;
 
+// Runs of punctuation are cut out first, so spaces before one are at an end; digits go by threes from the first on.
+const P = "\\p{P}$+<=>^~|`";
+const falcon = String.raw`[${P}]+| ?\p{L}+|[0-9]{3}| (?=[0-9]{3})| ?(?:(?![0-9]{3})\p{N})+|` +
+  String.raw` ?[^${S}\p{L}\p{N}${P}]+|${S}+(?![^${S}${P}])|${S}+`;
+
 function preTokenizer(pattern: string, nfc = false, wholePieces = false): PreTokenizer {
   return { pieces: new RegExp(pattern, "gu"), nfc, wholePieces };
 }
@@ -34,6 +39,10 @@ function preTokenizer(pattern: string, nfc = false, wholePieces = false): PreTok
 export const preTokenizers: ReadonlyMap<string, PreTokenizer> = new Map([
   ["default", preTokenizer(byteLevel)],
   ["gpt-2", preTokenizer(byteLevel)],
+  ["phi-2", preTokenizer(byteLevel)],
+  ["mpt", preTokenizer(byteLevel, true)],
+  ["olmo", preTokenizer(byteLevel, true)], // also of GPT-NeoX and Pythia
+  ["falcon", preTokenizer(falcon)],
   ["smollm", preTokenizer(digitsThenByteLevel)],
   ["llama-bpe", preTokenizer(llama3(String.raw`\p{N}{1,3}`), false, true)],
   ["qwen2", preTokenizer(llama3(String.raw`\p{N}`), true)],

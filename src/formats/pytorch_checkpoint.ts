@@ -3,8 +3,8 @@
 
 import type { Device } from "../cuda/device.ts";
 import type { FloatType } from "../tensor/dtype.ts";
-import { Tensor } from "../tensor/tensor.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { type Checkpoint, entryOf, loadTensor, readBytes } from "./checkpoint.ts";
 import { FileError } from "./file_error.ts";
 import { openLocalFile, readAt } from "./local_file.ts";
 import { PickledTensor, type PickleValue, readPickle } from "./pickle.ts";
@@ -44,6 +44,8 @@ function howToConvert(path: string): string {
 export class PyTorchCheckpoint implements Checkpoint {
   /** The path it was opened by. */
   readonly path: string;
+  /** The path, as the only file. */
+  readonly files: readonly string[];
   /** The tensors by name: those at the top, or else those of `model` or `state_dict`. */
   readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
   /** What else is at the top, such as nanoGPT's `model_args`: dictionaries are maps, tuples are lists. */
@@ -52,6 +54,7 @@ export class PyTorchCheckpoint implements Checkpoint {
 
   private constructor(path: string, file: Deno.FsFile) {
     this.path = path;
+    this.files = [path];
     const { size } = file.statSync();
     const read = (offset: number, bytes: number) => {
       const view = new DataView(new ArrayBuffer(bytes));
@@ -130,10 +133,7 @@ export class PyTorchCheckpoint implements Checkpoint {
 
   /** The tensor of that name; throws if there is none. */
   tensor(name: string): SafetensorsTensor {
-    const tensor = this.tensors.get(name);
-    if (tensor) return tensor;
-    const some = [...this.tensors.keys()].slice(0, 3).map((name) => `"${name}"`).join(", ");
-    this.#fail(`it has no tensor "${name}" among its ${this.tensors.size} (${some}, …)`);
+    return entryOf(this.tensors, name, (problem) => this.error(problem));
   }
 
   /**
@@ -143,17 +143,7 @@ export class PyTorchCheckpoint implements Checkpoint {
    * @param from where in the tensor to begin
    */
   read(name: string, into?: Uint8Array<ArrayBuffer>, from = 0): Uint8Array<ArrayBuffer> {
-    const { offset, byteLength } = this.tensor(name), bytes = into ?? new Uint8Array(byteLength);
-    if (from < 0 || from + bytes.length > byteLength) {
-      throw new RangeError(
-        `Cannot read ${bytes.length} bytes of tensor "${name}" from byte ${from} on: it has ${byteLength}`,
-      );
-    }
-    if (!this.#file) this.#fail("it was closed");
-    if (readAt(this.#file, offset + from, bytes) < bytes.length) {
-      this.#fail(`it was cut off while open, in tensor "${name}"`);
-    }
-    return bytes;
+    return readBytes(this.#file, this.tensor(name), into, from, (problem) => this.error(problem));
   }
 
   /**
@@ -166,14 +156,7 @@ export class PyTorchCheckpoint implements Checkpoint {
     name: string,
     dtype: D = "float32" as D,
   ): Tensor<D> {
-    const into = Tensor.empty<D, number>(device, dtype, this.tensor(name).shape);
-    try {
-      this.loadInto(into, name);
-      return into;
-    } catch (error) {
-      into.dispose();
-      throw error;
-    }
+    return loadTensor(this, device, name, dtype);
   }
 
   /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */
@@ -186,6 +169,12 @@ export class PyTorchCheckpoint implements Checkpoint {
   loadRows(into: Tensor<FloatType, 2>, name: string, rows: readonly number[]): void {
     const read = (bytes: Uint8Array<ArrayBuffer>, from: number) => this.read(name, bytes, from);
     fillFromStored(into, this.tensor(name), read, { rowAt: (i) => rows[i]! });
+  }
+
+  /** Whether two tensors are the same bytes: see `Checkpoint`. */
+  isTied(name: string, other: string): boolean {
+    const a = this.tensor(name), b = this.tensor(other);
+    return a.offset === b.offset && a.type === b.type && a.shape.join() === b.shape.join();
   }
 
   /** The error of a problem with this checkpoint. */

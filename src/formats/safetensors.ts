@@ -2,8 +2,8 @@
 
 import type { Device } from "../cuda/device.ts";
 import type { DType, FloatType } from "../tensor/dtype.ts";
-import { Tensor } from "../tensor/tensor.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { type Checkpoint, entryOf, loadTensor, readBytes } from "./checkpoint.ts";
 import { openLocalFile, readAt, readJsonFile, writeAll, writeWhole } from "./local_file.ts";
 import {
   MAX_HEADER_BYTES,
@@ -82,6 +82,8 @@ export async function readIndex(path: string): Promise<Map<string, string>> {
 export class Safetensors implements Checkpoint {
   /** The path it was opened by. */
   readonly path: string;
+  /** Paths of its files. */
+  readonly files: readonly string[];
   /** The tensors by name, in the order of the files. */
   readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
   /** Texts that the file's maker added; of several files, the first one's. */
@@ -91,6 +93,7 @@ export class Safetensors implements Checkpoint {
 
   private constructor(path: string, shards: Shard[]) {
     this.path = path;
+    this.files = shards.map(({ path }) => path);
     this.#shards = shards;
     const tensors = new Map<string, SafetensorsTensor>();
     for (const shard of shards) {
@@ -151,13 +154,7 @@ export class Safetensors implements Checkpoint {
 
   /** The tensor of that name; throws if there is none. */
   tensor(name: string): SafetensorsTensor {
-    const tensor = this.tensors.get(name);
-    if (tensor) return tensor;
-    const some = [...this.tensors.keys()].slice(0, 3).map((name) => `"${name}"`).join(", ");
-    throw new SafetensorsError(
-      this.path,
-      `it has no tensor "${name}" among its ${this.tensors.size} (${some}${some && ", …"})`,
-    );
+    return entryOf(this.tensors, name, (problem) => this.error(problem));
   }
 
   /**
@@ -167,22 +164,9 @@ export class Safetensors implements Checkpoint {
    * @param from where in the tensor to begin
    */
   read(name: string, into?: Uint8Array<ArrayBuffer>, from = 0): Uint8Array<ArrayBuffer> {
-    const { offset, byteLength } = this.tensor(name), { file, path } = this.#shardOf.get(name)!;
-    const bytes = into ?? new Uint8Array(byteLength);
-    if (from < 0 || from + bytes.length > byteLength) {
-      throw new RangeError(
-        `Cannot read ${bytes.length} bytes of tensor "${name}" from byte ${from} on: it has ${byteLength}`,
-      );
-    }
-    if (this.#shards.length === 0) throw new SafetensorsError(path, "it was closed");
-    const got = readAt(file, offset + from, bytes);
-    if (got < bytes.length) {
-      throw new SafetensorsError(
-        path,
-        `it was cut off while open: tensor "${name}" has ${got + from} of ${byteLength} bytes`,
-      );
-    }
-    return bytes;
+    const tensor = this.tensor(name), { file, path } = this.#shardOf.get(name)!;
+    const open = this.#shards.length > 0 ? file : undefined;
+    return readBytes(open, tensor, into, from, (problem) => new SafetensorsError(path, problem));
   }
 
   /**
@@ -197,14 +181,7 @@ export class Safetensors implements Checkpoint {
     dtype: D = "float32" as D,
     staging?: Staging,
   ): Tensor<D> {
-    const into = Tensor.empty<D, number>(device, dtype, this.tensor(name).shape);
-    try {
-      this.loadInto(into, name, staging);
-      return into;
-    } catch (error) {
-      into.dispose();
-      throw error;
-    }
+    return loadTensor(this, device, name, dtype, staging);
   }
 
   /** Fills a contiguous tensor with the numbers of a stored one: see `Checkpoint`. */

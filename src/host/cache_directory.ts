@@ -108,12 +108,16 @@ const LIMIT = 256 * 2 ** 20;
 const COMPILED = /\.(so|bin)$/;
 const TEMPORARY = /\.(so|bin)\.\d+\.[-0-9a-f]{36}$/;
 
+/** Milliseconds since a file was used; of one that a wrong clock dates ahead, those until then. */
+function age({ mtime }: Deno.FileInfo, now: number): number {
+  return Math.abs(now - (mtime?.getTime() ?? 0));
+}
+
 /** Notes that a file was used, by the time at which it was last changed. */
 function touch(path: string): void {
   try {
     const now = new Date();
-    const { mtime } = Deno.statSync(path);
-    if (now.getTime() - (mtime?.getTime() ?? 0) > HOUR) Deno.utimeSync(path, now, now);
+    if (age(Deno.statSync(path), now.getTime()) > HOUR) Deno.utimeSync(path, now, now);
   } catch { /* a cache that can only be read, or another process's pruning */ }
 }
 
@@ -123,7 +127,7 @@ function touch(path: string): void {
  * that was killed left half-written. Other files stay.
  */
 export function pruneCache(directory: string, limit: number = LIMIT): void {
-  const files: { path: string; size: number; used: number }[] = [];
+  const files: { path: string; size: number; unused: number }[] = [];
   const remove = (path: string) => {
     try {
       Deno.removeSync(path);
@@ -134,16 +138,16 @@ export function pruneCache(directory: string, limit: number = LIMIT): void {
     const path = `${directory}/${name}`, temporary = TEMPORARY.test(name);
     if (!temporary && !COMPILED.test(name)) continue;
     try {
-      const { isFile, size, mtime } = Deno.lstatSync(path), used = mtime?.getTime() ?? 0;
-      if (!isFile) continue;
-      if (!temporary) files.push({ path, size, used });
-      else if (now - used > HOUR) remove(path);
+      const file = Deno.lstatSync(path), unused = age(file, now);
+      if (!file.isFile) continue;
+      if (!temporary) files.push({ path, size: file.size, unused });
+      else if (unused > HOUR) remove(path);
     } catch { /* gone meanwhile */ }
   }
   let total = files.reduce((sum, { size }) => sum + size, 0);
-  files.sort((a, b) => a.used - b.used);
-  for (const { path, size, used } of files) {
-    if (total <= limit || now - used <= HOUR) break;
+  files.sort((a, b) => b.unused - a.unused);
+  for (const { path, size, unused } of files) {
+    if (total <= limit || unused <= HOUR) break;
     remove(path);
     total -= size;
   }

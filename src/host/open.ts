@@ -6,6 +6,7 @@ import { driverSymbols } from "../ffi/driver_symbols.ts";
 import { type Libraries, openLibrary } from "../ffi/libraries.ts";
 import { nvrtcSymbols } from "../ffi/nvrtc_symbols.ts";
 import { buildHostDriver } from "./build.ts";
+import { withFaults } from "./faults.ts";
 
 /**
  * Opens the host driver, building it first where needed.
@@ -29,7 +30,7 @@ export async function openHost(onBuild?: () => void): Promise<Libraries> {
     Deno.env.set("GOMP_SPINCOUNT", "2000");
   }
   const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols, ...cudnnSymbols };
-  const library = openLibrary("the host driver", [path], symbols).symbols;
+  const library = withFaults(openLibrary("the host driver", [path], symbols).symbols, symbols);
   const paths = { driver: path, nvrtc: path, cublas: path };
   return {
     kind: "host",

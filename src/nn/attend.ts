@@ -1,8 +1,7 @@
 // From the fused projection of a layer to the heads' results: split, rotate, attend.
 
-import type { FloatType } from "../tensor/dtype.ts";
+import { contiguous, type FloatType, mean, noGrad, scope, Tensor } from "../tensor/mod.ts";
 import { swapAxes } from "../tensor/swap_axes.ts";
-import { Tensor } from "../tensor/tensor.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { WeightSet } from "./weight_set.ts";
 import type { Hidden } from "./project.ts";
@@ -37,10 +36,12 @@ export function attend(
   }
   if (run.wants("attn.q_rotated")) {
     const byHead = swapAxes(split.q, "float32"); // kv g T d
-    run.emit("attn.q_rotated", byHead.reshape([heads, tokens, headDimension]));
+    const { shape } = byHead, all = byHead.reshape([batch * heads, tokens, headDimension]);
+    const q = run.tap("attn.q_rotated", all);
+    if (q !== all) split.q = swapAxes(q.reshape(shape), run.dtype);
   }
-  run.emit("attn.k_rotated", split.k);
-  run.emit("attn.v", split.v);
+  split.k = run.tap("attn.k_rotated", split.k);
+  split.v = run.tap("attn.v", split.v);
   const all = run.first + tokens;
   const cumulative = run.wants("attn.cumulative")
     ? Tensor.zeros<"float32", 2>(qkv.device, "float32", [batch * heads, all])
@@ -49,6 +50,14 @@ export function attend(
     const byHead = maps.permute([0, 2, 1, 3]); // kv g T S
     run.emit("attn.weights", byHead.reshape([batch * heads, tokens, all]));
   };
+  const emitGates = (gates: Tensor<"float32", 3>) =>
+    noGrad(() =>
+      scope(() => {
+        const [rows] = gates.shape, ofHeads = mean(gates, -1).transpose(); // n rows
+        const all = ofHeads.expand([heads, rows === 1 ? batch * tokens : rows]);
+        run.emit("attn.gate", contiguous(all));
+      })
+    );
   const context = run.attention.attend({
     heads: split,
     input,
@@ -59,6 +68,7 @@ export function attend(
     cumulative,
     contextLength: config.contextLength,
     maps: run.wants("attn.weights") ? emitMaps : undefined,
+    gates: run.wants("attn.gate") ? emitGates : undefined,
   }, weights.under("attn."));
   if (cumulative) run.emit("attn.cumulative", cumulative);
   return context;

@@ -1,12 +1,15 @@
 // One layer of a Transformer: attention and MLP, one after the other or side by side, around the residual
 // stream. The same code runs recorded for training and unrecorded, where the stream is added to in place.
 
-import { add, addInPlace } from "../tensor/arithmetic.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import { addLinear } from "../tensor/linear.ts";
-import { scope } from "../tensor/scope.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { clamp } from "../tensor/unary.ts";
+import {
+  add,
+  addInPlace,
+  addLinear,
+  clamp,
+  type FloatType,
+  scope,
+  type Tensor,
+} from "../tensor/mod.ts";
 import { attend } from "./attend.ts";
 import type { TransformerConfig } from "./config.ts";
 import { mixture } from "./experts.ts";
@@ -25,8 +28,7 @@ function mlp(
   config: TransformerConfig,
 ): Branch {
   if (config.mlp.experts) return { sum: mixture(run, x, weights, config) };
-  const input = downInput(run, x, weights, "mlp", config);
-  run.emit("mlp.down.input", input);
+  const input = run.tap("mlp.down.input", downInput(run, x, weights, "mlp", config));
   return { input, name: "mlp.down" };
 }
 
@@ -39,9 +41,8 @@ function attention(
   let qkv = project(run, x, weights, "attn.qkv", run.dtype); // B·T (n+2kv)d
   const { clip } = config.attention;
   if (clip !== undefined) qkv = clamp(qkv, { min: -clip, max: clip });
-  run.emit("attn.qkv", qkv);
-  const context = attend(run, qkv, x, weights, config); // B·T nd
-  run.emit("attn.context", context);
+  qkv = run.tap("attn.qkv", qkv);
+  const context = run.tap("attn.context", attend(run, qkv, x, weights, config)); // B·T nd
   return { input: context, name: "attn.output" };
 }
 
@@ -57,10 +58,10 @@ function join(run: Run, h: Hidden, branch: Branch, weights: WeightSet, tap: stri
       return h;
     }
   }
-  const sum = "sum" in branch
-    ? branch.sum
-    : project(run, branch.input, weights, branch.name, "float32");
-  run.emit(tap, sum);
+  const sum = run.tap(
+    tap,
+    "sum" in branch ? branch.sum : project(run, branch.input, weights, branch.name, "float32"),
+  );
   if (!inPlace) return add(h, sum);
   addInPlace(h, sum);
   return h;
@@ -84,26 +85,20 @@ export function runBlock(
       post ? of : norm(of, weights, name, config, run.dtype);
     const settle = (sum: Hidden, name: string) =>
       post ? norm(sum, weights, name, config, "float32") : sum;
-    const toMlp = (x: Hidden<FloatType>) => {
-      run.emit("mlp.input", x);
-      return mlp(run, x, weights, config);
-    };
+    const toMlp = (x: Hidden<FloatType>) => mlp(run, run.tap("mlp.input", x), weights, config);
 
     const input = normed(h, "attn.norm");
-    run.emit("attn.input", input);
-    const attended = attention(run, input, weights, config);
+    const attended = attention(run, run.tap("attn.input", input), weights, config);
     let next: Hidden;
     if (config.block === "parallel") {
       const branch = toMlp(config.mlpNorm ? normed(h, "mlp.norm") : input);
       next = join(run, h, attended, weights, "attn.output");
       next = join(run, next, branch, weights, "mlp.output");
     } else {
-      next = settle(join(run, h, attended, weights, "attn.output"), "attn.norm");
-      run.emit("middle", next);
+      next = run.tap("middle", settle(join(run, h, attended, weights, "attn.output"), "attn.norm"));
       const branch = toMlp(normed(next, "mlp.norm"));
       next = settle(join(run, next, branch, weights, "mlp.output"), "mlp.norm");
     }
-    run.emit("output", next);
-    return next;
+    return run.tap("output", next);
   });
 }

@@ -1,15 +1,18 @@
 // Parameters that are read from a checkpoint when they are needed, one layer at a time, so that memory does
 // not grow with a model's depth.
 
-import type { Device } from "../cuda/device.ts";
-import { Stream } from "../cuda/stream.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
-import { Staging } from "../formats/staging.ts";
-import { cast } from "../tensor/cast.ts";
-import { copyInto } from "../tensor/contiguous.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import { keep, outsideScopes, scope } from "../tensor/scope.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import {
+  cast,
+  copyInto,
+  type Device,
+  type FloatType,
+  keep,
+  scope,
+  Stream,
+  Tensor,
+} from "../tensor/mod.ts";
+import { type Checkpoint, Staging } from "../formats/mod.ts";
+import { outsideScopes } from "../tensor/scope.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { Family, Source, Sources, StoredPart } from "./family.ts";
 import { WeightSet } from "./weight_set.ts";
@@ -29,6 +32,8 @@ interface Piece {
   shape: readonly number[];
   view?: StoredPart["view"];
   stored: readonly number[];
+  /** Which part of the outermost axis it is, of a tensor with all experts. */
+  expert?: number;
 }
 
 /** Finds the source of a parameter: under its own name, with `*` for numbers, or without `.weight`. */
@@ -69,9 +74,12 @@ export function locate(
   const rows = parts.length === 1 ? [shape[0]!] : partsOf(config, base).map((part) => part.rows);
   return parts.map((part, i): Piece => {
     const piece = [rows[i]!, ...shape.slice(1)];
-    return typeof part === "string"
-      ? { tensor: part, shape: piece, stored: piece }
-      : { tensor: part.tensor, shape: piece, view: part.view, stored: part.shape };
+    return typeof part === "string" ? { tensor: part, shape: piece, stored: piece } : {
+      tensor: part.tensor,
+      shape: piece,
+      ...part.stacked ? { expert: Number(/experts\.(\d+)/.exec(name)![1]) } : { view: part.view },
+      stored: part.shape,
+    };
   });
 }
 
@@ -133,9 +141,9 @@ export class CheckpointWeights implements Weights {
       used.add(tensor);
     }
     for (const name of names) {
-      if (!used.has(name) && !ignored?.test(name)) {
-        throw checkpoint.error(`tensor "${name}" does not belong to a model of this family`);
-      }
+      if (used.has(name) || ignored?.test(name)) continue;
+      if ([...used].some((other) => checkpoint.isTied?.(name, other))) continue;
+      throw checkpoint.error(`tensor "${name}" does not belong to a model of this family`);
     }
   }
 
@@ -241,8 +249,14 @@ export class CheckpointWeights implements Weights {
     const whole = onError.use(Tensor.empty<FloatType, number>(device, dtype, shape));
     let row = 0;
     let stored: Tensor<FloatType> | null = null, last = "";
-    for (const { tensor, shape: rows, view, stored: extents } of this.#pieces.get(name)!) {
+    for (const { tensor, shape: rows, view, stored: extents, expert } of this.#pieces.get(name)!) {
       using into = whole.slice(row, row += rows[0]!);
+      if (expert !== undefined) {
+        const first = expert * rows[0]!,
+          list = Array.from({ length: rows[0]! }, (_, i) => first + i);
+        this.#checkpoint.loadRows(into as Tensor<FloatType, 2>, tensor, list);
+        continue;
+      }
       if (!view) {
         this.#checkpoint.loadInto(into, tensor, staging);
         continue;

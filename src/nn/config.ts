@@ -1,5 +1,7 @@
 // What defines a Transformer: plain data that every model family is described by.
 
+import { alibiSlopes } from "../tensor/masks.ts";
+
 /** The activation function of an MLP. */
 export type MlpActivation = "silu" | "gelu" | "gelu_tanh" | "relu";
 
@@ -49,6 +51,16 @@ export interface TransformerConfig {
   vocabularySize: number;
   /** Longest sequence that the model was trained for. */
   contextLength: number;
+  /**
+   * k: how many register tokens there are, learned vectors r_1 … r_k of width H before each sequence: the layers read
+   * [r; h_0], and the rows of r are left out of the result, so that no loss is computed of them. Attention has a place
+   * for what is to go nowhere other than the first token (Darcet et al. 2024, "Vision Transformers Need Registers";
+   * as meta tokens of language models, Dong et al. 2024, "Hymba"). The first of them is position 0 of what probes see;
+   * they take nothing of `contextLength` and have no learned position. They start as embeddings do, normal with
+   * deviation 0.02.
+   * @default {0}
+   */
+  registers?: number;
   /** What comes before the layers. */
   embedding: {
     /** Width of the token embedding, if it is projected to H. */
@@ -68,6 +80,8 @@ export interface TransformerConfig {
     epsilon: number;
     /** Whether layer norms have a bias. */
     bias: boolean;
+    /** Whether a norm has one gain for all features, not one for each. */
+    single?: boolean;
     /** Before each part of a layer, whose result joins the residual stream, or after their sum. */
     placement: "pre" | "post";
     /** Whether a norm comes after the last layer. */
@@ -131,6 +145,10 @@ export function checkConfig(
     }
   }
   const { heads, keyValueHeads, headDimension, positions, norm, mlp, attention } = config;
+  const { registers = 0 } = config;
+  if (!(Number.isInteger(registers) && registers >= 0 && registers < 2 ** 16)) {
+    throw fail(`it has ${registers} register tokens`);
+  }
   if (!(norm.epsilon > 0 && norm.epsilon < 1)) throw fail(`its norms' epsilon is ${norm.epsilon}`);
   if (heads % keyValueHeads !== 0) {
     throw fail(`${heads} heads cannot share ${keyValueHeads} key-value heads evenly`);
@@ -158,4 +176,14 @@ export function checkConfig(
     throw fail(`it sends each token to ${experts.perToken} of ${experts.count} experts`);
   }
   return config;
+}
+
+/** What a head adds to logits for each position that a key lies further ahead: the slopes of ALiBi, if the model has them. */
+export function slopesOf(
+  { positions, heads, headDimension }: TransformerConfig,
+): number[] | null {
+  if (positions.kind !== "alibi") return null;
+  const scale = positions.scaled ? 1 / Math.sqrt(headDimension) : 1;
+  // The published slopes have the maximum 8.
+  return alibiSlopes(heads).map((slope) => slope ** (positions.maximum / 8) * scale);
 }

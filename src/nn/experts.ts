@@ -1,12 +1,15 @@
 // A mixture of experts: a router sends each token to a few of many MLPs (Shazeer et al. 2017; as in Mixtral,
 // Jiang et al. 2024: the probabilities of the chosen ones sum to 1).
 
-import { mul } from "../tensor/arithmetic.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import { indexSelect, scatterAdd } from "../tensor/gather.ts";
-import { topK } from "../tensor/order.ts";
-import { softmax } from "../tensor/softmax.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import {
+  type FloatType,
+  indexSelect,
+  mul,
+  scatterAdd,
+  softmax,
+  Tensor,
+  topK,
+} from "../tensor/mod.ts";
 import type { TransformerConfig } from "./config.ts";
 import { downInput } from "./mlp.ts";
 import { type Hidden, project } from "./project.ts";
@@ -26,8 +29,7 @@ export function mixture(
   config: TransformerConfig,
 ): Hidden {
   const { count, perToken } = config.mlp.experts!;
-  const scores = project(run, x, weights, "mlp.router", "float32"); // B·T E
-  run.emit("mlp.router", scores);
+  const scores = run.tap("mlp.router", project(run, x, weights, "mlp.router", "float32")); // B·T E
   const best = topK(scores, perToken);
   const shares = softmax(best.values).reshape([best.values.size]); // B·T·k
   const chosen = best.indices.dataSync();
@@ -40,8 +42,11 @@ export function mixture(
     const positions = places.map((place) => Math.floor(place / perToken));
     const rows = ids(positions);
     const name = `mlp.experts.${expert}`;
-    const down = downInput(run, indexSelect(x, rows), weights, name, config);
-    run.emit(`${name}.down.input`, down, positions);
+    const down = run.tap(
+      `${name}.down.input`,
+      downInput(run, indexSelect(x, rows), weights, name, config, positions),
+      positions,
+    );
     const share = indexSelect(shares, ids(places)).reshape([places.length, 1]);
     const y = mul(project(run, down, weights, `${name}.down`, "float32"), share);
     const to = rows.reshape([places.length, 1]).expand([places.length, config.hiddenSize]);

@@ -1,9 +1,8 @@
 // A model family: how its configuration reads, and where its files keep each parameter.
 
+import type { Checkpoint, GgufFile } from "../formats/mod.ts";
 import type { ConfigJson } from "../formats/config_json.ts";
-import type { GgufFile } from "../formats/gguf.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { FloatType, Tensor } from "../tensor/mod.ts";
 import type { TransformerConfig } from "./config.ts";
 
 /** A stored tensor of which a parameter, or a part of one, is a view. */
@@ -12,6 +11,8 @@ export interface StoredPart {
   tensor: string;
   /** Its extents there. */
   shape: readonly number[];
+  /** Whether it has the parts of all experts, one after the other: that of the parameter's expert is meant. */
+  stacked?: true;
   /** The parameter's elements in their order, as a view of it, such as `(w) => w.transpose()`. */
   view: (stored: Tensor<FloatType>) => Tensor<FloatType>;
 }
@@ -49,8 +50,8 @@ export interface GgufFamily {
   readonly architecture: string;
   /** Reads a configuration. */
   config(file: GgufFile): TransformerConfig;
-  /** Where the parameters of such a model are. */
-  sources(config: TransformerConfig): Sources;
+  /** Where the parameters of such a model are, and of such a file if files differ. */
+  sources(config: TransformerConfig, file: Pick<Checkpoint, "tensors">): Sources;
   /** Tensors of a file that are no parameters. */
   readonly ignored?: RegExp;
 }

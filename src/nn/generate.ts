@@ -1,7 +1,6 @@
 // Generation: token after token, each chosen from the probabilities that the model gives it.
 
-import type { FloatType } from "../tensor/dtype.ts";
-import { Generator, uniform } from "../tensor/random.ts";
+import { type FloatType, Generator, uniform } from "../tensor/mod.ts";
 import { KeyValueCache } from "./key_value_cache.ts";
 import {
   checkSampling,
@@ -16,7 +15,7 @@ import type { Transformer } from "./transformer.ts";
 export interface GenerateOptions extends SamplingOptions {
   /** How many tokens to add at most. @default {64} */
   maxTokens?: number;
-  /** Tokens after which it ends, themselves included. @default {none} */
+  /** Tokens after which it ends, themselves included. @default {those of the model, if it names any} */
   stop?: readonly number[];
   /** Seed of the choices; the same gives the same tokens. @default {0} */
   seed?: number;
@@ -28,7 +27,8 @@ export interface GenerateOptions extends SamplingOptions {
 
 /**
  * Continues a sequence of tokens. A model whose parameters are in memory (`resident` of `loadModel`) is much quicker
- * than one that reads them for every token.
+ * than one that reads them for every token. Where temperature, topK, topP or stop are left out, the model's own defaults
+ * are taken: those of its generation_config.json.
  *
  * @param prompt token ids, at least one
  * @returns the new tokens, one at a time
@@ -48,9 +48,9 @@ export async function* generate(
   prompt: readonly number[],
   options: GenerateOptions = {},
 ): AsyncGenerator<number, void> {
-  const { maxTokens = 64, stop = [], seed = 0, dtype = "float32", signal, temperature = 0 } =
-    options;
-  checkSampling(options);
+  const { maxTokens = 64, seed = 0, dtype = "float32", signal } = options;
+  const chosen = { ...model.generation, ...options }, { stop = [], temperature = 0 } = chosen;
+  checkSampling(chosen);
   const { contextLength } = model.config;
   if (!(Number.isInteger(maxTokens) && maxTokens >= 0)) {
     throw new RangeError(`Cannot generate ${maxTokens} tokens: a whole number is needed`);
@@ -61,7 +61,7 @@ export async function* generate(
         `model's context is ${contextLength}`,
     );
   }
-  using cache = new KeyValueCache(prompt.length + maxTokens);
+  using cache = new KeyValueCache((model.config.registers ?? 0) + prompt.length + maxTokens);
   const generator = new Generator(seed);
   let tokens = prompt;
   for (let count = 0; count < maxTokens; count++) {
@@ -72,7 +72,7 @@ export async function* generate(
     if (temperature === 0) token = likeliest(values);
     else {
       using at = uniform([1], { generator, device: model.device });
-      token = tokenAt(tokenProbabilities(values, options), (await at.data())[0]!);
+      token = tokenAt(tokenProbabilities(values, chosen), (await at.data())[0]!);
     }
     yield token;
     if (stop.includes(token)) return;

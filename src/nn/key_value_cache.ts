@@ -1,9 +1,6 @@
 // The keys and values of a sequence's tokens so far, so that each new token costs one pass of itself only.
 
-import { copyInto } from "../tensor/contiguous.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import { keep } from "../tensor/scope.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import { copyInto, type FloatType, keep, Tensor } from "../tensor/mod.ts";
 
 /** Keys and values of every layer, [kv, tokens, d] each. */
 export class KeyValueCache implements Disposable {

@@ -1,19 +1,26 @@
 // Opens a model by path or by name.
 
-import { Device, type DeviceOptions } from "../cuda/device.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
+import { Device, type DeviceOptions, type FloatType } from "../tensor/mod.ts";
+import {
+  type Checkpoint,
+  ConfigError,
+  type DownloadProgress,
+  GgufFile,
+  GgufTokenizer,
+  PyTorchCheckpoint,
+  resolveModel,
+  Safetensors,
+  type Tokenizer,
+  TokenizerJson,
+} from "../formats/mod.ts";
 import { ConfigJson } from "../formats/config_json.ts";
-import { type DownloadProgress, resolveModel } from "../formats/hub.ts";
-import { GgufFile } from "../formats/gguf.ts";
-import { Safetensors } from "../formats/safetensors.ts";
-import { GgufTokenizer } from "../formats/gguf_tokenizer.ts";
-import type { Tokenizer } from "../formats/tokenizer.ts";
-import { TokenizerJson } from "../formats/tokenizer_json.ts";
+import { ShardedCheckpoint } from "../formats/sharded.ts";
 import { cacheDirectory } from "../host/cache_directory.ts";
-import type { FloatType } from "../tensor/dtype.ts";
 import { CheckpointWeights } from "./checkpoint_weights.ts";
 import type { Family, GgufFamily } from "./family.ts";
+import { readGenerationConfig } from "./generation_config.ts";
 import { FAMILIES, GGUF_FAMILIES } from "./models/families.ts";
+import { nanoGptFamily } from "./models/nano_gpt.ts";
 import { Transformer, type TransformerParts } from "./transformer.ts";
 
 /** Whether it can only be meant as a path, not as a name. */
@@ -70,7 +77,7 @@ function assemble(
     device,
     checkpoint,
     config,
-    family.sources(config),
+    family.sources(config, checkpoint),
     family,
   );
   if (!resident) return new Transformer({ ...parts, weights: streamed, checkpoint });
@@ -93,6 +100,11 @@ async function openGguf(
     }
     const config = family.config(file);
     const tokenizer = GgufTokenizer.from(file);
+    if (tokenizer.size > config.vocabularySize) {
+      throw file.error(
+        `it has ${tokenizer.size} tokens, and the model's vocabulary is ${config.vocabularySize}`,
+      );
+    }
     const name = file.optionalString("general.name") ?? baseName(path).replace(/\.gguf$/, "");
     return assemble(file, family, resident, { device, config, tokenizer, name });
   } catch (error) {
@@ -107,6 +119,65 @@ async function openTokenizer(folder: string, vocabularySize: number): Promise<To
   const tokenizer = await TokenizerJson.open(folder);
   tokenizer.requireVocabulary(vocabularySize);
   return tokenizer;
+}
+
+/** What a folder's weights may be called, the first that is there being read. */
+const WEIGHT_FILES = [
+  "model.safetensors",
+  "model.safetensors.index.json",
+  "pytorch_model.bin",
+  "pytorch_model.bin.index.json",
+];
+
+const isPyTorch = (path: string) => /\.(bin|pt|pth)(\.index\.json)?$/.test(path);
+
+/** The weights of a folder, or those that a path names. */
+async function openWeights(path: string, folder: string): Promise<Checkpoint> {
+  if (path === folder) {
+    for (const name of WEIGHT_FILES) {
+      if (await exists(`${folder}/${name}`)) return await openWeights(`${folder}/${name}`, folder);
+    }
+    throw new ConfigError(
+      `${folder}/config.json`,
+      `the folder has none of ${WEIGHT_FILES.join(", ")}`,
+    );
+  }
+  if (!isPyTorch(path)) return await Safetensors.open(path);
+  return path.endsWith(".json")
+    ? await ShardedCheckpoint.open(path, PyTorchCheckpoint.open)
+    : await PyTorchCheckpoint.open(path);
+}
+
+/** nanoGPT's checkpoint, which has its configuration in it. */
+async function openNanoGpt(
+  device: Device,
+  path: string,
+  folder: string,
+  resident?: FloatType,
+): Promise<Transformer> {
+  const checkpoint = await PyTorchCheckpoint.open(path);
+  try {
+    const values = checkpoint.values.get("model_args");
+    if (!(values instanceof Map)) {
+      throw checkpoint.error(
+        'it has no "model_args", as nanoGPT\'s checkpoints have; of others a config.json is needed beside it',
+      );
+    }
+    const config = nanoGptFamily.config(
+      new ConfigJson(path, Object.fromEntries(values), "model_args."),
+    );
+    const tokenizer = await openTokenizer(folder, config.vocabularySize);
+    const name = baseName(path).replace(/\.[^.]*$/, "");
+    return assemble(checkpoint, nanoGptFamily, resident, {
+      device,
+      config,
+      name,
+      ...tokenizer && { tokenizer },
+    });
+  } catch (error) {
+    checkpoint[Symbol.dispose]();
+    throw error;
+  }
 }
 
 async function openFolder(
@@ -124,13 +195,16 @@ async function openFolder(
   }
   const config = family.config(json);
   const tokenizer = await openTokenizer(folder, config.vocabularySize);
-  const checkpoint = await Safetensors.open(path);
+  const generation = `${folder}/generation_config.json`;
+  const defaults = await exists(generation) ? await readGenerationConfig(generation) : {};
+  const checkpoint = await openWeights(path, folder);
   try {
     return assemble(checkpoint, family, resident, {
       device,
       config,
       name: baseName(folder),
       settings: json.values,
+      generation: defaults,
       ...tokenizer && { tokenizer },
     });
   } catch (error) {
@@ -146,12 +220,13 @@ function baseName(path: string): string {
 /**
  * Opens a model.
  *
- * @param pathOrName path of a GGUF file, of a folder with `config.json` and safetensors as `transformers` saves it,
- * or of a safetensors file in such a folder; a model of the Hub, such as `"gpt2"`, which is downloaded into its cache;
- * or `"smollm2"` for SmolLM2-135M-Instruct, which `./dev demo` has put into ours
+ * @param pathOrName path of a GGUF file, of a folder with `config.json` and safetensors or `pytorch_model.bin` as
+ * `transformers` saves it, of a file of weights in such a folder, or of nanoGPT's `ckpt.pt`; a model of the Hub, such
+ * as `"gpt2"`, which is downloaded into its cache; or `"smollm2"` for SmolLM2-135M-Instruct, which `./dev demo` has
+ * put into ours
  * @returns the model; free it with `using` or `model[Symbol.dispose]()`
  * @throws {HubError} if a model of the Hub cannot be had
- * @throws {GgufError | SafetensorsError | ConfigError} if a file is missing, damaged or of another kind
+ * @throws {GgufError | SafetensorsError | PyTorchError | ConfigError} if a file is missing, damaged or of another kind
  *
  * @example Predict the next token
  * ```ts ignore
@@ -168,8 +243,10 @@ export async function loadModel(
     return await openFolder(device, path, path, options.resident);
   }
   const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : ".";
-  if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) {
+  const isFolder = isPyTorch(path) && await exists(`${folder}/config.json`);
+  if (isFolder || /\.safetensors(\.index\.json)?$/.test(path)) {
     return await openFolder(device, path, folder, options.resident);
   }
+  if (isPyTorch(path)) return await openNanoGpt(device, path, folder, options.resident);
   return await openGguf(device, path, options.resident);
 }

@@ -11,8 +11,11 @@
 
 import type { TransformerConfig } from "./config.ts";
 
-/** How a parameter starts: normally distributed around 0 with this standard deviation, or constant. */
-export type Initialization = { normal: number } | { constant: number };
+/**
+ * How a parameter starts: normally distributed around 0 with this standard deviation, constant, or as a random matrix
+ * whose rows, or columns if they are fewer, are orthogonal vectors of this length.
+ */
+export type Initialization = { normal: number } | { constant: number } | { orthogonal: number };
 
 /** A parameter. */
 export interface ParameterSpec {
@@ -74,7 +77,7 @@ export function parameterSpecs(
     decay: false,
   });
   const norms = (name: string) => [
-    vector(`${name}.weight`, H, 1),
+    vector(`${name}.weight`, norm.single ? 1 : H, 1),
     ...norm.kind === "layer" && norm.bias ? [vector(`${name}.bias`, H, 0)] : [],
   ];
   const linear = (name: string, out: number, width: number, bias: boolean, normal?: number) => [
@@ -91,6 +94,7 @@ export function parameterSpecs(
     ...embedding.types ? [matrix("embed.types", [embedding.types, H])] : [],
     ...positions.kind === "learned" ? [matrix("positions", [config.contextLength, H])] : [],
     ...embedding.norm ? norms("embed.norm") : [],
+    ...config.registers ? [matrix("registers", [config.registers, H])] : [],
     ...norm.final ? norms("norm") : [],
     ...embedding.width && head.kind !== "none" ? [matrix("head.projection", [width, H])] : [],
     ...head.kind === "own" ? [matrix("head", [V, width])] : [],

@@ -7,6 +7,7 @@
 //   layers.N.attn.q_rotated       [n, T, d]   queries after rotary positions (k_rotated, v: [kv, T, d])
 //   layers.N.attn.cumulative      [n, T]   cumulative attention of each head
 //   layers.N.attn.weights         [n, T, T]   attention maps
+//   layers.N.attn.gate            [n, T]   what each head's result is multiplied by, of attentions with gates
 //   layers.N.attn.context         [T, n d]   the heads' results side by side
 //   layers.N.attn.output          [T, H]   what attention adds to the residual stream
 //   layers.N.middle               [T, H]   the residual stream between attention and MLP
@@ -16,9 +17,13 @@
 //   layers.N.mlp.output           [T, H]   what the MLP adds to the residual stream
 //   layers.N.output               [T, H]   h, the hidden state
 //   layers.N.attn.query.weight    [out, in]   likewise key, value, output; mlp.gate, mlp.up, mlp.down
+//
+// A probe with `edits` changes what it gets, in place, and the model goes on with that: it gets a copy, so that
+// neither parameters nor another tap's tensor change. Only forward passes can be edited, and not attn.weights and
+// attn.cumulative, which are handed out beside the computation: edit attn.v, attn.q_rotated or attn.k_rotated.
 
+import { cast, copyInto, type FloatType, noGrad, Tensor } from "../tensor/mod.ts";
 import { outsideScopes } from "../tensor/scope.ts";
-import type { Tensor } from "../tensor/tensor.ts";
 
 /** What a probe is told beside the tensor. */
 export interface TapContext {
@@ -37,10 +42,25 @@ export interface Probe {
   /** Names of taps; `*` stands for any layer or expert, as in `layers.*.output`. */
   readonly taps: readonly string[];
   /**
+   * Whether `receive` changes the tensor's elements in place, and the model shall compute with the result. Such
+   * probes come before the others, which get what they left. @default {false}
+   */
+  readonly edits?: boolean;
+  /**
    * Called when a tap's tensor exists. The model frees or overwrites it afterwards: queue what shall be
    * computed from it, or copy it, before returning.
    */
   receive(tensor: Tensor<"float32">, context: TapContext): void;
+}
+
+/** A float32 copy for probes that edit: what they change is theirs alone. */
+export function editableCopy(tensor: Tensor<FloatType>): Tensor<"float32"> {
+  return noGrad(() => {
+    if (tensor.dtype === "bfloat16") return cast(tensor as Tensor<"bfloat16">, "float32");
+    const copy = Tensor.empty<"float32", number>(tensor.device, "float32", tensor.shape);
+    copyInto(copy, tensor as Tensor<"float32">);
+    return copy;
+  });
 }
 
 /** The probes of one run, by tap. */
@@ -59,14 +79,20 @@ export class Probes {
   #listeners(tap: string, layer: number): Probe[] {
     const names = new Set([tap, tap.replace(/\.experts\.\d+\./, ".experts.*.")]);
     const places = layer < 0 ? [""] : ["layers.*.", `layers.${layer}.`];
-    return places.flatMap((place) =>
+    const all = places.flatMap((place) =>
       [...names].flatMap((name) => this.#byTap.get(place + name) ?? [])
     );
+    return [...all.filter(({ edits }) => edits), ...all.filter(({ edits }) => !edits)];
   }
 
   /** Whether some probe takes this tap (`tap` without the `layers.N.` of a layer's). */
   wants(tap: string, layer = -1): boolean {
     return this.#listeners(tap, layer).length > 0;
+  }
+
+  /** Whether some probe changes this tap. */
+  edits(tap: string, layer = -1): boolean {
+    return this.#listeners(tap, layer).some(({ edits }) => edits);
   }
 
   /** Hands a tensor to the probes that want it; `tap` as in {@linkcode wants}. */

@@ -1,9 +1,6 @@
 // The two steps that all parts of a layer begin with: a linear map in the run's type, and a norm.
 
-import type { FloatType } from "../tensor/dtype.ts";
-import { linear } from "../tensor/linear.ts";
-import { layerNorm, rmsNorm } from "../tensor/norm.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { type FloatType, layerNorm, linear, rmsNorm, type Tensor } from "../tensor/mod.ts";
 import type { TransformerConfig } from "./config.ts";
 import type { Run } from "./run.ts";
 import type { WeightSet } from "./weight_set.ts";
@@ -30,10 +27,12 @@ export function norm<D extends FloatType>(
   h: Hidden,
   weights: WeightSet,
   name: string,
-  { norm: { kind, epsilon } }: TransformerConfig,
+  { norm: { kind, epsilon, single } }: TransformerConfig,
   dtype: D,
 ): Hidden<D> {
-  const gain = weights.vector(`${name}.weight`)!, bias = weights.vector(`${name}.bias`);
+  const bias = weights.vector(`${name}.bias`);
+  let gain = weights.vector(`${name}.weight`)!;
+  if (single) gain = gain.expand([h.shape[1]]);
   return kind === "rms"
     ? rmsNorm(h, gain, { epsilon, dtype })
     : layerNorm(h, gain, { epsilon, dtype, ...bias && { bias } });

@@ -1,19 +1,23 @@
 // Parameters that are in memory all the time, as training and generation need them.
 
-import type { Device } from "../cuda/device.ts";
-import { cast } from "../tensor/cast.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import { full } from "../tensor/create.ts";
-import { embedding } from "../tensor/gather.ts";
-import type { Weight } from "../tensor/linear.ts";
-import { type Generator as RandomGenerator, normal } from "../tensor/random.ts";
-import { keep } from "../tensor/scope.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import {
+  cast,
+  type Device,
+  embedding,
+  type FloatType,
+  full,
+  keep,
+  normal,
+  type Tensor,
+  type Weight,
+} from "../tensor/mod.ts";
+import type { Generator as RandomGenerator } from "../tensor/random.ts";
 import type { TransformerConfig } from "./config.ts";
+import { orthogonal } from "./orthogonal.ts";
 import type { Initialization, ParameterSpec } from "./parameters.ts";
-import type { Probes } from "./probe.ts";
+import { editableCopy, type Probes } from "./probe.ts";
 import type { Weights } from "./weights.ts";
-import { emitWeight } from "./weight_taps.ts";
+import { editsWeight, emitWeight } from "./weight_taps.ts";
 import { WeightSet } from "./weight_set.ts";
 
 /** A parameter with its first values. */
@@ -23,11 +27,9 @@ export function initialize(
   how: Initialization,
   generator: RandomGenerator,
 ): Tensor<"float32"> {
-  return keep(
-    "constant" in how
-      ? full(shape, how.constant, { device })
-      : normal(shape, { std: how.normal, device, generator }),
-  );
+  if ("constant" in how) return keep(full(shape, how.constant, { device }));
+  if ("normal" in how) return keep(normal(shape, { std: how.normal, device, generator }));
+  return keep(orthogonal(device, shape, how.orthogonal, generator));
 }
 
 /** Parameters in memory. */
@@ -84,9 +86,18 @@ export class ResidentWeights implements Weights {
 
   // deno-lint-ignore require-yield
   *loadLayer(layer: number, _dtype: FloatType, probes: Probes): Generator<void, WeightSet> {
-    const tensors = this.#layers[layer]!;
-    for (const [name, tensor] of tensors) emitWeight(this.#config, name, tensor, layer, probes);
-    return new WeightSet(tensors, false);
+    const tensors = new Map(this.#layers[layer]!);
+    using copies = new DisposableStack(); // frees them if a probe throws
+    const edited: Tensor<FloatType>[] = [];
+    for (const [name, parameter] of tensors) {
+      const edits = editsWeight(this.#config, name, layer, probes);
+      const tensor = edits ? copies.use(editableCopy(parameter)) : parameter;
+      if (edits) edited.push(tensor);
+      tensors.set(name, tensor);
+      emitWeight(this.#config, name, tensor, layer, probes);
+    }
+    copies.move();
+    return new WeightSet(tensors, edited);
   }
 
   /** Frees the parameters. */

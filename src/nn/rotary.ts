@@ -1,11 +1,6 @@
 // Rotary positions: each pair of features (i, i + d/2) of a query or key turns by position · θ_i.
 
-import type { Device } from "../cuda/device.ts";
-import { defineOp } from "../tensor/autograd/define_op.ts";
-import { contiguous } from "../tensor/contiguous.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import { scope } from "../tensor/scope.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import { contiguous, defineOp, type Device, type FloatType, scope, Tensor } from "../tensor/mod.ts";
 import type { Heads } from "./attention/softmax_attention.ts";
 
 /** Cosines and sines of every position and pair. */

@@ -1,12 +1,9 @@
 // What the layers of a model need to know of the run that they take part in.
 
-import type { FloatType } from "../tensor/dtype.ts";
-import { noGrad } from "../tensor/autograd/recording.ts";
-import { cast } from "../tensor/cast.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { cast, type FloatType, noGrad, type Tensor } from "../tensor/mod.ts";
 import type { Attention } from "./attention/attention.ts";
 import type { KeyValueCache } from "./key_value_cache.ts";
-import type { Probes } from "./probe.ts";
+import { editableCopy, type Probes } from "./probe.ts";
 import type { RotaryTable } from "./rotary.ts";
 
 /** Options of a run. */
@@ -73,12 +70,51 @@ export class Run {
     return this.#probes.wants(tap, this.layer);
   }
 
+  /** Whether some probe changes this tap. */
+  edits(tap: string): boolean {
+    return this.#probes.edits(tap, this.layer);
+  }
+
   /**
    * Hands a tensor to the probes that take this tap, in float32.
    *
    * @param positions of its rows, where they are not all tokens in order
+   * @returns what the model goes on with: the tensor itself, or a copy that probes changed
    */
-  emit(tap: string, tensor: Tensor<FloatType>, positions?: readonly number[]): void {
+  tap<D extends FloatType, R extends number>(
+    tap: string,
+    tensor: Tensor<D, R>,
+    positions?: readonly number[],
+  ): Tensor<D, R> {
+    if (!this.edits(tap)) {
+      this.#hand(tap, tensor, positions);
+      return tensor;
+    }
+    return noGrad(() => {
+      using stack = new DisposableStack(); // frees the copy if a probe throws
+      const copy = stack.use(editableCopy(tensor as Tensor<FloatType>));
+      this.#probes.emit(tap, copy, this.layer, this.#sequence, positions);
+      if (tensor.dtype === "bfloat16") return cast(copy, tensor.dtype) as Tensor as Tensor<D, R>;
+      stack.move();
+      return copy as Tensor as Tensor<D, R>;
+    });
+  }
+
+  /**
+   * Hands a tensor to the probes that take this tap, of which none may change it, for the model does not compute with
+   * it.
+   */
+  emit(tap: string, tensor: Tensor<FloatType>): void {
+    if (this.edits(tap)) {
+      throw new RangeError(
+        `Cannot edit layers.${this.layer}.${tap}: the model does not compute with it; edit attn.v, ` +
+          "attn.q_rotated or attn.k_rotated",
+      );
+    }
+    this.#hand(tap, tensor);
+  }
+
+  #hand(tap: string, tensor: Tensor<FloatType>, positions?: readonly number[]): void {
     if (!this.wants(tap)) return;
     noGrad(() => {
       using exact = tensor.dtype === "float32"

@@ -10,6 +10,12 @@ export interface SamplingOptions {
   topP?: number;
 }
 
+/** How a model's tokens are chosen where the user says nothing. */
+export interface GenerationDefaults extends SamplingOptions {
+  /** Tokens after which generation ends. */
+  stop?: readonly number[];
+}
+
 /** Throws unless the options can be. */
 export function checkSampling(
   { temperature = 0, topK = Infinity, topP = 1 }: SamplingOptions,

@@ -3,15 +3,25 @@
 import { writeAll, writeWhole } from "../formats/local_file.ts";
 import { ConfigJson } from "../formats/config_json.ts";
 import { saveSafetensors } from "../formats/safetensors.ts";
-import { contiguous, copyInto } from "../tensor/contiguous.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import { scope } from "../tensor/scope.ts";
-import { Tensor } from "../tensor/tensor.ts";
-import { noGrad } from "../tensor/autograd/recording.ts";
+import {
+  cast,
+  contiguous,
+  copyInto,
+  type FloatType,
+  noGrad,
+  scope,
+  Tensor,
+} from "../tensor/mod.ts";
 import { locate } from "./checkpoint_weights.ts";
 import { FAMILIES } from "./models/families.ts";
 import { parameterSpecs } from "./parameters.ts";
 import type { Transformer } from "./transformer.ts";
+
+/** Options of {@linkcode saveModel}. */
+export interface SaveModelOptions {
+  /** Type of the stored numbers. @default {that of each parameter} */
+  dtype?: FloatType;
+}
 
 /**
  * Saves a model whose parameters are in memory as a folder with `config.json` and `model.safetensors`, which
@@ -29,7 +39,11 @@ import type { Transformer } from "./transformer.ts";
  * await saveModel(model, "out/tiny-gpt2");
  * ```
  */
-export async function saveModel(model: Transformer, folder: string): Promise<void> {
+export async function saveModel(
+  model: Transformer,
+  folder: string,
+  options: SaveModelOptions = {},
+): Promise<void> {
   const { config, parameters, device } = model;
   if (model.attention.name !== "softmax") {
     throw new RangeError(
@@ -53,7 +67,7 @@ export async function saveModel(model: Transformer, folder: string): Promise<voi
     if (!parameter && !name.endsWith(".bias")) {
       throw new RangeError(`Cannot save the ${config.family} model: it has no ${name}`);
     }
-    const dtype = parameter?.dtype ?? "float32";
+    const dtype = options.dtype ?? parameter?.dtype ?? "float32";
     let row = 0;
     for (const piece of locate(sources, name, shape, saved)) {
       let stored = tensors.get(piece.tensor);
@@ -65,7 +79,9 @@ export async function saveModel(model: Transformer, folder: string): Promise<voi
       scope(() => {
         if (!parameter) return;
         const into = piece.view?.(stored) ?? stored;
-        copyInto(into, contiguous(parameter.slice(first, end)).reshape(into.shape));
+        const all = parameter.size === 1 ? parameter.expand(shape) : parameter; // a norm of one gain
+        const values = contiguous(all.slice(first, end)).reshape(into.shape);
+        copyInto(into, values.dtype === dtype ? values : convert(values, dtype));
       });
       row = end;
     }
@@ -87,4 +103,10 @@ export async function saveModel(model: Transformer, folder: string): Promise<voi
   await saveSafetensors(`${folder}/model.safetensors`, Object.fromEntries(tensors));
   const text = new TextEncoder().encode(JSON.stringify(settings, null, 2) + "\n");
   await writeWhole(`${folder}/config.json`, (file) => writeAll(file, text));
+}
+
+function convert(x: Tensor<FloatType>, dtype: FloatType): Tensor<FloatType> {
+  return dtype === "bfloat16"
+    ? cast(x as Tensor<"float32">, dtype)
+    : cast(x as Tensor<"bfloat16">, dtype);
 }

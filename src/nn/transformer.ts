@@ -2,23 +2,24 @@
 // layer by layer, all sequences through one layer before the next, so that the weights of a checkpoint pass
 // through memory once; for training, parameters are resident and a batch runs through all layers at once.
 
-import type { Device } from "../cuda/device.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { Tokenizer } from "../formats/tokenizer.ts";
-import { checkpoint } from "../tensor/autograd/checkpoint.ts";
-import { noGrad } from "../tensor/autograd/recording.ts";
-import { add } from "../tensor/arithmetic.ts";
-import { cast } from "../tensor/cast.ts";
-import { copyInto } from "../tensor/contiguous.ts";
-import { crossEntropy } from "../tensor/cross_entropy.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import { alibiSlopes } from "../tensor/masks.ts";
-import { keep, scope } from "../tensor/scope.ts";
-import { checkShape, Tensor } from "../tensor/tensor.ts";
+import {
+  checkpoint,
+  copyInto,
+  crossEntropy,
+  type Device,
+  type FloatType,
+  keep,
+  noGrad,
+  scope,
+  Tensor,
+} from "../tensor/mod.ts";
+import type { Checkpoint, Tokenizer } from "../formats/mod.ts";
+import { checkShape } from "../tensor/tensor.ts";
 import type { Attention } from "./attention/attention.ts";
 import { softmaxVariant } from "./attention/softmax.ts";
 import { runBlock } from "./block.ts";
-import type { TransformerConfig } from "./config.ts";
+import { slopesOf, type TransformerConfig } from "./config.ts";
+import { EMBEDDING_PARAMETERS, firstHidden, withoutRegisters } from "./embed.ts";
 import type { KeyValueCache } from "./key_value_cache.ts";
 import { parameterSpecs } from "./parameters.ts";
 import { type Probe, Probes } from "./probe.ts";
@@ -27,6 +28,7 @@ import { ResidentWeights } from "./resident_weights.ts";
 import { RotaryTable } from "./rotary.ts";
 import { Run } from "./run.ts";
 import type { WeightSet } from "./weight_set.ts";
+import type { GenerationDefaults } from "./sampling.ts";
 import { finish, Loading, type Weights } from "./weights.ts";
 
 /** Options of {@linkcode Transformer.forward}. */
@@ -55,13 +57,6 @@ export interface LossOptions {
   checkpointing?: boolean;
 }
 
-const EMBEDDING = [
-  "embed.projection.weight",
-  "embed.types.weight",
-  "positions.weight",
-  "embed.norm.weight",
-  "embed.norm.bias",
-];
 const HEAD_MATRIX = ["embed.weight", "head.weight"];
 const HEAD = ["norm.weight", "norm.bias", "head.projection.weight", "head.bias"];
 
@@ -94,6 +89,8 @@ export interface TransformerParts {
   attention?: Attention;
   /** The settings of its config.json, if it came with one. */
   settings?: Readonly<Record<string, unknown>>;
+  /** How its tokens are chosen where the user says nothing. */
+  generation?: GenerationDefaults;
   /** Its name. */
   name?: string;
   /** Its tokenizer, if it has one. */
@@ -114,6 +111,8 @@ export class Transformer implements Disposable {
   readonly attention: Attention;
   /** The settings of its config.json; null if it came without one. */
   readonly settings: Readonly<Record<string, unknown>> | null;
+  /** How `generate` chooses tokens where the user says nothing: what its generation_config.json says. */
+  readonly generation: GenerationDefaults;
   readonly #weights: Weights;
   readonly #tokenizer: Tokenizer | null;
   #kept: RotaryTable | null = null;
@@ -128,10 +127,13 @@ export class Transformer implements Disposable {
     this.checkpoint = checkpoint ?? null;
     this.attention = parts.attention ?? softmaxVariant();
     this.settings = settings ?? null;
+    this.generation = parts.generation ?? {};
     this.name = name ?? config.family;
     this.#weights = weights;
     this.#tokenizer = tokenizer ?? null;
-    this.#slopes = this.#alibiSlopes();
+    const slopes = slopesOf(config);
+    this.#slopes = slopes &&
+      Tensor.from<"float32", 1>(device, "float32", [slopes.length], slopes);
   }
 
   /** Whether it came with a tokenizer. */
@@ -150,15 +152,6 @@ export class Transformer implements Disposable {
     for (const table of [this.#kept, ...this.#outgrown]) table?.[Symbol.dispose]();
     this.#slopes?.dispose();
     this.#weights[Symbol.dispose]();
-  }
-
-  #alibiSlopes(): Tensor<"float32", 1> | null {
-    const { positions, heads, headDimension } = this.config;
-    if (positions.kind !== "alibi") return null;
-    const scale = positions.scaled ? 1 / Math.sqrt(headDimension) : 1;
-    // The published slopes have the maximum 8.
-    const slopes = alibiSlopes(heads).map((slope) => slope ** (positions.maximum / 8) * scale);
-    return Tensor.from<"float32", 1>(this.device, "float32", [heads], slopes);
   }
 
   /** Angles of so many positions. */
@@ -198,30 +191,6 @@ export class Transformer implements Disposable {
     }
   }
 
-  /** From token embeddings [B·T, width] to the first layer's input. */
-  #begin(run: Run, embedded: Hidden, weights: WeightSet): Hidden {
-    return scope(() => {
-      const { config } = this;
-      const { batch, tokens } = run;
-      let h = config.embedding.width
-        ? project(run, embedded, weights, "embed.projection", "float32")
-        : embedded;
-      const H = config.hiddenSize;
-      const rows = (name: string, begin: number, end: number): Hidden => {
-        const some = weights.matrix(name).slice(begin, end);
-        return some.dtype === "float32"
-          ? some as Hidden
-          : cast(some as Hidden<"bfloat16">, "float32");
-      };
-      if (config.positions.kind === "learned") {
-        const positions = rows("positions", run.first, run.first + tokens);
-        h = add(h.reshape([batch, tokens, H]), positions).reshape([batch * tokens, H]);
-      }
-      if (config.embedding.types) h = add(h, rows("embed.types", 0, 1));
-      return config.embedding.norm ? norm(h, weights, "embed.norm", config, "float32") : h;
-    });
-  }
-
   /**
    * Runs sequences through all layers.
    *
@@ -238,7 +207,9 @@ export class Transformer implements Disposable {
     const { dtype = "float32", onProgress, signal } = options;
     signal?.throwIfAborted();
     const probes = new Probes(options.probes ?? []);
-    using rotary = this.#rotaryTable(Math.max(0, ...sequences.map(({ length }) => length)));
+    const { registers = 0 } = config;
+    const longest = Math.max(0, ...sequences.map(({ length }) => length));
+    using rotary = this.#rotaryTable(registers + longest);
     const runs = (layer: number, sequence: number) =>
       new Run({
         dtype,
@@ -246,7 +217,7 @@ export class Transformer implements Disposable {
         layer,
         sequence,
         batch: 1,
-        tokens: sequences[sequence]!.length,
+        tokens: registers + sequences[sequence]!.length,
         rotary,
         slopes: this.#slopes,
         attention: this.attention,
@@ -255,14 +226,14 @@ export class Transformer implements Disposable {
     const hidden: Hidden[] = [];
     try {
       noGrad(() => {
-        using weights = this.#weights.outside(EMBEDDING, "float32");
+        using weights = this.#weights.outside(EMBEDDING_PARAMETERS, "float32");
         for (const [sequence, tokens] of sequences.entries()) {
           const run = runs(-1, sequence);
           hidden.push(scope(() => {
             const ids = Tensor.from<"int32", 1>(device, "int32", [tokens.length], tokens);
-            return this.#begin(run, this.#weights.embed(ids, tokens), weights);
+            const h = firstHidden(run, this.#weights.embed(ids, tokens), weights, config);
+            return run.tap("embed", h);
           }));
-          run.emit("embed", hidden.at(-1)!);
         }
       });
       const total = config.layers * sequences.length;
@@ -287,6 +258,10 @@ export class Transformer implements Disposable {
         }
       }
       await previous.reached();
+      for (const [sequence, h] of registers ? hidden.entries() : []) {
+        hidden[sequence] = noGrad(() => scope(() => withoutRegisters(h, 1, registers).mul(1)));
+        h.dispose();
+      }
       return hidden;
     } catch (error) {
       for (const h of hidden) h.dispose();
@@ -377,9 +352,9 @@ export class Transformer implements Disposable {
     { dtype = "float32" }: { dtype?: FloatType } = {},
   ): Tensor<"float32", 1> {
     this.#checkSequences([tokens]);
-    const { config, device } = this, count = tokens.length;
-    const end = cache.tokens + count;
-    if (end > Math.min(cache.capacity, config.contextLength)) {
+    const { config, device } = this, { registers = 0 } = config;
+    const count = tokens.length + (cache.tokens === 0 ? registers : 0), end = cache.tokens + count;
+    if (end > Math.min(cache.capacity, registers + config.contextLength)) {
       throw new RangeError(
         `Cannot continue ${cache.tokens} tokens by ${count}: ${cache.capacity} fit the cache, and ` +
           `${config.contextLength} the model`,
@@ -401,9 +376,9 @@ export class Transformer implements Disposable {
           cache,
         };
         const outside = new Run(shared);
-        using weights = this.#weights.outside(EMBEDDING, "float32");
-        const ids = Tensor.from<"int32", 1>(device, "int32", [count], tokens);
-        let h = this.#begin(outside, this.#weights.embed(ids, tokens), weights);
+        using weights = this.#weights.outside(EMBEDDING_PARAMETERS, "float32");
+        const ids = Tensor.from<"int32", 1>(device, "int32", [tokens.length], tokens);
+        let h = firstHidden(outside, this.#weights.embed(ids, tokens), weights, config);
         for (let layer = 0; layer < config.layers; layer++) {
           using ofLayer = finish(this.#weights.loadLayer(layer, dtype, NOTHING.probes));
           h = runBlock(new Run({ ...shared, layer }), h, ofLayer, config);
@@ -425,6 +400,11 @@ export class Transformer implements Disposable {
       `Cannot give the parameters of ${this.name}: they are read layer by layer; open the model with ` +
         "{ resident: true }",
     );
+  }
+
+  /** Where its parameters come from. */
+  get weights(): Weights {
+    return this.#weights;
   }
 
   /** Whether weight decay applies to a parameter: to matrices, but not to gains and biases. */
@@ -455,13 +435,18 @@ export class Transformer implements Disposable {
           `${config.contextLength}`,
       );
     }
-    const all = new Probes(probes);
+    if (probes.some(({ edits }) => edits)) {
+      throw new RangeError(
+        "Cannot edit what the loss is computed of: only a forward pass can be edited",
+      );
+    }
+    const all = new Probes(probes), { registers = 0 } = config;
     return scope("the loss", () => {
-      const rotary = this.#keptRotary(tokens);
+      const rotary = this.#keptRotary(registers + tokens);
       const shared = {
         dtype,
         batch,
-        tokens,
+        tokens: registers + tokens,
         probes: all,
         sequence: 0,
         rotary,
@@ -469,16 +454,20 @@ export class Transformer implements Disposable {
         attention: this.attention,
       };
       const outside = new Run({ ...shared, layer: -1, recorded: true });
-      const weights = this.#weights.outside([...EMBEDDING, ...HEAD, ...HEAD_MATRIX], dtype);
-      let h = this.#begin(outside, this.#weights.embed(inputs.reshape([batch * tokens])), weights);
-      outside.emit("embed", h);
+      const weights = this.#weights.outside(
+        [...EMBEDDING_PARAMETERS, ...HEAD, ...HEAD_MATRIX],
+        dtype,
+      );
+      const embedded = this.#weights.embed(inputs.reshape([batch * tokens]));
+      let h = firstHidden(outside, embedded, weights, config);
+      h = outside.tap("embed", h);
       for (let layer = 0; layer < config.layers; layer++) {
         const run = new Run({ ...shared, layer, recorded: true });
         const ofLayer = finish(this.#weights.loadLayer(layer, dtype, all));
         const block = (h: Hidden) => runBlock(run, h, ofLayer, config);
         h = checkpointing ? checkpoint(block, h) : block(h);
       }
-      const logits = this.#logits(outside, h, weights);
+      const logits = this.#logits(outside, withoutRegisters(h, batch, registers), weights);
       return crossEntropy(logits, targets.reshape([batch * tokens]), { ignoreIndex: -1 });
     });
   }

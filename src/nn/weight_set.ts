@@ -1,28 +1,26 @@
 // Weights that are used together, by name; those of a layer without `layers.N.`, such as `attn.qkv.weight`.
 
-import type { FloatType } from "../tensor/dtype.ts";
-import type { Weight } from "../tensor/linear.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { FloatType, Tensor, Weight } from "../tensor/mod.ts";
 
 /** Named tensors on the device. */
 export class WeightSet implements Disposable {
   readonly #tensors: ReadonlyMap<string, Tensor<FloatType>>;
-  readonly #owned: boolean;
+  readonly #owned: Iterable<Tensor<FloatType>>;
   readonly #beforeFreeing: (() => void) | undefined;
 
   /**
    * Makes a set.
    *
-   * @param owned whether they are freed with the set
+   * @param owned whether they are freed with the set, or those that are
    * @param beforeFreeing called once before
    */
   constructor(
     tensors: ReadonlyMap<string, Tensor<FloatType>>,
-    owned: boolean,
+    owned: boolean | Iterable<Tensor<FloatType>>,
     beforeFreeing?: () => void,
   ) {
     this.#tensors = tensors;
-    this.#owned = owned;
+    this.#owned = owned === true ? tensors.values().toArray() : owned === false ? [] : owned;
     this.#beforeFreeing = beforeFreeing;
   }
 
@@ -56,8 +54,7 @@ export class WeightSet implements Disposable {
 
   /** Frees those that are not resident. */
   [Symbol.dispose](): void {
-    if (!this.#owned) return;
     this.#beforeFreeing?.();
-    for (const tensor of this.#tensors.values()) tensor.dispose();
+    for (const tensor of this.#owned) tensor.dispose();
   }
 }

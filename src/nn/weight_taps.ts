@@ -1,9 +1,6 @@
 // Matrices of layers as taps: the parts of a fused one have their own, such as layers.3.attn.query.weight.
 
-import { noGrad } from "../tensor/autograd/recording.ts";
-import { cast } from "../tensor/cast.ts";
-import type { FloatType } from "../tensor/dtype.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { cast, type FloatType, noGrad, type Tensor } from "../tensor/mod.ts";
 import type { TransformerConfig } from "./config.ts";
 import { partsOf } from "./parameters.ts";
 import type { Probes } from "./probe.ts";
@@ -22,6 +19,16 @@ export function wantsWeight(
   probes: Probes,
 ): boolean {
   return tapsOf(config, name).some((tap) => probes.wants(tap.name, layer));
+}
+
+/** Whether some probe changes a parameter of a layer, or a part of it. */
+export function editsWeight(
+  config: TransformerConfig,
+  name: string,
+  layer: number,
+  probes: Probes,
+): boolean {
+  return tapsOf(config, name).some((tap) => probes.edits(tap.name, layer));
 }
 
 /** Hands a parameter of a layer to the probes that take it or a part of it, in float32. */

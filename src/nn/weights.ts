@@ -1,7 +1,6 @@
 // Where a model's parameters come from: memory, or a checkpoint that is read layer by layer.
 
-import type { FloatType } from "../tensor/dtype.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { FloatType, Tensor } from "../tensor/mod.ts";
 import type { WeightSet } from "./weight_set.ts";
 import type { Probes } from "./probe.ts";
 

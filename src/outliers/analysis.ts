@@ -3,6 +3,9 @@
 // Layers are 1-based as in the paper (layer 1 is the first block); tokens, features, rows, columns,
 // heads and sequences are 0-based.
 
+import type { Detection } from "./detectors/detector.ts";
+import type { Manifest } from "./manifest.ts";
+
 /** The version of the `analysis.json` schema that this library writes. */
 export const ANALYSIS_VERSION = 1;
 
@@ -32,6 +35,10 @@ export interface Analysis {
   attention: AttentionAnalysis[];
   /** The findings drawn from the above. */
   summary: Summary;
+  /** What it was made of. */
+  manifest: Manifest;
+  /** What other criteria say, if they were asked for; in them, layers count from 0. */
+  detections?: Detection[];
 }
 
 /** Which device and arithmetic computed an analysis. */

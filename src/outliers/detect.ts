@@ -12,6 +12,9 @@ import {
   type Reachability,
 } from "./analysis.ts";
 import { AttentionOutlierProbe } from "./attention_outliers.ts";
+import type { Detection, Detector } from "./detectors/detector.ts";
+import { type Manifest, manifestOf } from "./manifest.ts";
+import { type AnalysisProbe, type ResultsOf, runAnalyses } from "./pass.ts";
 import {
   cutSequences,
   DEFAULT_TEXT,
@@ -53,6 +56,10 @@ export interface DetectOutliersOptions {
   tau?: number;
   /** ρ: the share of a head's cumulative attention that makes a key an outlier. @default {0.1} */
   attentionShare?: number;
+  /** Other criteria to ask in the same pass. @default {none} */
+  detectors?: readonly Detector[];
+  /** Whether the manifest has a hash of the weights, for which the file is read once more. @default {true} */
+  hashWeights?: boolean;
   /** Type of the inputs of matrix products. @default {"float32"} */
   dtype?: "float32" | "bfloat16";
   /** Told after each layer of each sequence: how many are done, of how many. */
@@ -109,29 +116,37 @@ function reachability(
   return Object.entries(limits).map(([test, limit]) => ({ test, limit, reachable: limit > tau }));
 }
 
-/**
- * Finds the systematic outliers of a model on texts.
- *
- * An activation is an outlier if |x| > τ · mean|x| of its layer and sequence, a weight if |w| > τ times
- * the mean of its row, a key if it holds a share ρ of a head's cumulative attention (paper §3.1; where
- * τ = 1000 cannot be reached, `criteria.reachability` says so).
- *
- * @param model the model, from `loadModel`
- * @returns all statistics and findings as plain data; `docs/analysis-format.md` describes it
- * @throws {RangeError} if a text is empty or too short, or an option is out of its range
- *
- * @example Find the features that carry outliers
- * ```ts ignore
- * import { detectOutliers, loadModel } from "@outlierscope/outlierscope";
- * using model = await loadModel("smollm2");
- * const { summary } = await detectOutliers(model);
- * console.log(summary.hiddenState.features);
- * ```
- */
-export async function detectOutliers(
+function definitionsOf(tau: number, attentionShare: number): Manifest["definitions"] {
+  const entries = "the mean over all entries of a layer and sequence";
+  return {
+    hiddenState: { definition: `|h| > tau * mean|h|, ${entries}`, thresholds: { tau } },
+    downInput: { definition: `|x_down| > tau * mean|x_down|, ${entries}`, thresholds: { tau } },
+    weights: {
+      definition: "|w| > tau * mean|row|, the mean over w's row of its matrix",
+      thresholds: { tau },
+    },
+    attention: {
+      definition: "keys j with sum_i A[i, j] >= attentionShare * sum_ij A[i, j], of a head",
+      thresholds: { attentionShare },
+    },
+  };
+}
+
+/** An analysis under way: what takes part in a pass of the model, and what makes the analysis of it. */
+export interface Detecting {
+  /** What the pass has to run. */
+  sequences: AnalyzedSequence[];
+  /** What takes part in it. */
+  probes: Record<string, AnalysisProbe<unknown>>;
+  /** Makes the analysis of what the probes found. */
+  finish: (results: Record<string, unknown>) => Promise<Analysis>;
+}
+
+/** What {@linkcode detectOutliers} does before and after its pass, for a pass that serves others too. */
+export async function prepareDetection(
   model: Transformer,
   options: DetectOutliersOptions = {},
-): Promise<Analysis> {
+): Promise<Detecting> {
   const { contextLength } = model.config;
   const {
     texts = [DEFAULT_TEXT, PAPER_SENTENCE],
@@ -161,6 +176,7 @@ export async function detectOutliers(
       source,
       length,
       source === PAPER_SENTENCE ? 1 : count,
+      !model.config.attention.causal,
     )
   );
   if (sequences.length === 0) throw new RangeError("Cannot analyze: there is no text");
@@ -170,26 +186,85 @@ export async function detectOutliers(
   const downInput = new ActivationOutlierProbe(ACTIVATION_TAPS.downInput, tau);
   const weights = new WeightOutlierProbe(tau);
   const attention = new AttentionOutlierProbe(tau, attentionShare);
-  const hidden = await model.forward(sequences.map(({ tokenIds }) => tokenIds), {
-    dtype,
-    probes: [hiddenState, downInput, weights, attention],
-    ...(options.onProgress && { onProgress: options.onProgress }),
-    ...(options.signal && { signal: options.signal }),
-  });
-  for (const h of hidden) h.dispose();
-
-  const analysis: Omit<Analysis, "summary"> = {
-    format: "outlierscope-analysis",
-    version: ANALYSIS_VERSION,
-    created: new Date().toISOString(),
-    device: { name: model.device.name, kind: model.device.kind, dtype },
-    model: describeModel(model),
-    criteria: { tau, attentionShare, reachability: reachability(model, sequences, tau) },
-    sequences,
-    hiddenState: await hiddenState.result(),
-    downInput: await downInput.result(),
-    weights: await weights.result(),
-    attention: await attention.result(),
+  const { detectors = [] } = options;
+  const others = detectors.map((each, i) => [`detector ${i}`, each.probe(model)] as const);
+  const probes = {
+    hiddenState,
+    downInput,
+    weights,
+    attention,
+    ...Object.fromEntries(others) as Record<string, never>,
   };
-  return { ...analysis, summary: summarize(analysis) };
+  const finish = async (results: ResultsOf<typeof probes>) => {
+    const tokenIds = sequences.map(({ tokenIds }) => tokenIds);
+    const { hiddenState: h, downInput: x, weights: w, attention: a, ...rest } = results;
+    const detections = Object.values(rest) as Detection[];
+    const manifest = await manifestOf(model, tokenIds, {
+      dtype,
+      layerNumbering: "from 1, but from 0 in detections and in names such as layers.0.output",
+      definitions: {
+        ...definitionsOf(tau, attentionShare),
+        ...Object.fromEntries(detections.map((each) => [each.detector, each])),
+      },
+      ...options.hashWeights !== undefined && { hashWeights: options.hashWeights },
+      ...options.signal && { signal: options.signal },
+    });
+    const analysis: Omit<Analysis, "summary"> = {
+      format: "outlierscope-analysis",
+      version: ANALYSIS_VERSION,
+      created: new Date().toISOString(),
+      device: { name: model.device.name, kind: model.device.kind, dtype },
+      model: describeModel(model),
+      criteria: { tau, attentionShare, reachability: reachability(model, sequences, tau) },
+      sequences,
+      hiddenState: h,
+      downInput: x,
+      weights: w,
+      attention: a,
+      manifest,
+      ...detections.length > 0 && { detections },
+    };
+    return { ...analysis, summary: summarize(analysis) };
+  };
+  return { sequences, probes, finish: (results) => finish(results as ResultsOf<typeof probes>) };
+}
+
+/** The pass of {@linkcode detectOutliers}, by itself. */
+export async function runDetection(
+  model: Transformer,
+  { sequences, probes }: Detecting,
+  { dtype = "float32", onProgress, signal }: DetectOutliersOptions,
+): Promise<Record<string, unknown>> {
+  return await runAnalyses(model, sequences.map(({ tokenIds }) => tokenIds), probes, {
+    dtype,
+    ...onProgress && { onProgress },
+    ...signal && { signal },
+  });
+}
+
+/**
+ * Finds the systematic outliers of a model on texts.
+ *
+ * An activation is an outlier if |x| > τ · mean|x| of its layer and sequence, a weight if |w| > τ times
+ * the mean of its row, a key if it holds a share ρ of a head's cumulative attention (paper §3.1; where
+ * τ = 1000 cannot be reached, `criteria.reachability` says so).
+ *
+ * @param model the model, from `loadModel`
+ * @returns all statistics and findings as plain data; `docs/analysis-format.md` describes it
+ * @throws {RangeError} if a text is empty or too short, or an option is out of its range
+ *
+ * @example Find the features that carry outliers
+ * ```ts ignore
+ * import { detectOutliers, loadModel } from "@outlierscope/outlierscope";
+ * using model = await loadModel("smollm2");
+ * const { summary } = await detectOutliers(model);
+ * console.log(summary.hiddenState.features);
+ * ```
+ */
+export async function detectOutliers(
+  model: Transformer,
+  options: DetectOutliersOptions = {},
+): Promise<Analysis> {
+  const detecting = await prepareDetection(model, options);
+  return await detecting.finish(await runDetection(model, detecting, options));
 }

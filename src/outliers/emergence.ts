@@ -1,15 +1,10 @@
 // Outliers being born: a few numbers of each layer, cheap enough to be taken again and again while a model trains.
 
-import type { TapContext } from "../nn/probe.ts";
-import type { Watch } from "../nn/training/trainer.ts";
-import { div, sub } from "../tensor/arithmetic.ts";
-import { noGrad } from "../tensor/autograd/recording.ts";
-import { norm } from "../tensor/moments.ts";
-import { keep, scope } from "../tensor/scope.ts";
-import { mean } from "../tensor/sums.ts";
-import { square } from "../tensor/unary.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import type { TapContext, Watch } from "../nn/mod.ts";
+import { div, keep, mean, noGrad, norm, scope, square, sub, type Tensor } from "../tensor/mod.ts";
 import { type Magnitudes, magnitudes, type Pending } from "./magnitudes.ts";
+import { average } from "./average.ts";
+import { FIRST, shareOfSinks, valueRatios } from "./measures.ts";
 
 /** How far the largest activations of a place stand out; means over sequences. */
 export interface Peak {
@@ -55,8 +50,6 @@ export interface LayerEmergence {
   attention: Sink;
 }
 
-/** From when on a head counts as a sink. */
-const SINK = 0.3;
 const TAU = 1000;
 
 /** A tensor of one sequence: what was queued of it. */
@@ -72,8 +65,6 @@ interface Layer {
   cumulative: Tensor<"float32", 2>[];
   valueNorms: Tensor<"float32", 2>[];
 }
-
-const average = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** x's fourth central moment over the square of its second, less 3. */
 function excessKurtosis(x: Tensor<"float32", 2>): Tensor<"float32", 0> {
@@ -174,15 +165,11 @@ async function sinkOf({ cumulative, valueNorms }: Layer): Promise<Sink> {
     sums.dispose();
   }
   for (const norms of valueNorms) {
-    const [heads, tokens] = norms.shape, all = await norms.data();
-    ratios.push(Math.min(...Array.from({ length: heads }, (_, head) => {
-      const [first, ...rest] = all.subarray(head * tokens, (head + 1) * tokens);
-      return first! / average(rest);
-    })));
+    ratios.push(Math.min(...valueRatios(await norms.data(), norms.shape[1], FIRST)));
     norms.dispose();
   }
   return {
-    rate: average(shares.map((heads) => average(heads.map((share) => Number(share > SINK))))),
+    rate: average(shares.map((heads) => shareOfSinks(heads))),
     share: average(shares.map(average)),
     strongest: average(shares.map((heads) => Math.max(...heads))),
     valueRatio: average(ratios),

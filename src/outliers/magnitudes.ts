@@ -1,8 +1,7 @@
 // Statistics of |x| of a tensor, computed on its device: what every detector starts from. Only results
 // of a few kilobytes are read back, and only when asked, so that the device never waits for the reader.
 
-import { Kernel } from "../cuda/kernel.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import { Kernel, Tensor } from "../tensor/mod.ts";
 
 /** Words of the kernels' `selection`, and bins of their largest table. */
 const SELECTION = 20, BINS = 8192;

@@ -9,6 +9,7 @@ import type {
   Summary,
   WeightAnalysis,
 } from "./analysis.ts";
+import { uniformShare } from "./outlier_sets.ts";
 import { noTokens, tokenClass } from "./token_class.ts";
 
 const LISTED_TOKENS = 64;
@@ -78,19 +79,14 @@ function summarizeWeights(weights: WeightAnalysis[]): Summary["weights"] {
   };
 }
 
-/** Share of the first key's cumulative attention if every query attends evenly: (1 + 1/2 + … + 1/T) / T. */
-function uniformShare(tokens: number): number {
-  let sum = 0;
-  for (let visible = 1; visible <= tokens; visible++) sum += 1 / visible;
-  return sum / tokens;
-}
-
 function summarizeAttention(
   attention: AttentionAnalysis[],
   sequences: AnalyzedSequence[],
   attentionShare: number,
 ): Summary["attention"] {
-  const telling = sequences.map(({ tokenIds }) => uniformShare(tokenIds.length) < attentionShare);
+  const telling = sequences.map(({ tokenIds }) =>
+    uniformShare(tokenIds.length, { causal: true }) < attentionShare
+  );
   const none = !telling.includes(true);
   const layers = new Set<number>();
   const keys = new Set<string>();
@@ -126,7 +122,10 @@ function summarizeAttention(
 
 /** The findings of an analysis. */
 export function summarize(
-  { hiddenState, downInput, weights, attention, sequences, criteria }: Omit<Analysis, "summary">,
+  { hiddenState, downInput, weights, attention, sequences, criteria }: Omit<
+    Analysis,
+    "summary" | "manifest"
+  >,
 ): Summary {
   return {
     hiddenState: summarizeActivations(hiddenState, sequences),

@@ -24,7 +24,19 @@ const PROJECTIONS: Record<string, Projection> = {
   "mlp.up.weight": "up",
   "mlp.down.weight": "down",
 };
-const ORDER = Object.values(PROJECTIONS);
+/** The projections in the order of a block. */
+export const PROJECTION_ORDER: readonly Projection[] = Object.values(PROJECTIONS);
+
+/** The taps of all projections' weights. */
+export const WEIGHT_TAPS: readonly string[] = Object.keys(PROJECTIONS).flatMap((name) => {
+  const ofExperts = name.replace(/^mlp\./, "mlp.experts.*.");
+  return [...new Set([name, ofExperts])].map((each) => `layers.*.${each}`);
+});
+
+/** The projection that a weight's tap is of. */
+export function projectionOf(name: string): Projection {
+  return PROJECTIONS[name.replace(/^layers\.\d+\./, "").replace(/experts\.\d+\./, "")]!;
+}
 
 function extremalRatios({ maxima, means }: AxisMagnitudes): Float32Array {
   // A row or column of zeros has no ratio; 0 keeps it out of the top.
@@ -41,10 +53,7 @@ function topRatios(ratios: Float32Array): WeightRatio[] {
  */
 export class WeightOutlierProbe implements Probe {
   /** The weights it takes. */
-  readonly taps: readonly string[] = Object.keys(PROJECTIONS).flatMap((name) => {
-    const ofExperts = name.replace(/^mlp\./, "mlp.experts.*.");
-    return [...new Set([name, ofExperts])].map((each) => `layers.*.${each}`);
-  });
+  readonly taps: readonly string[] = WEIGHT_TAPS;
   readonly #tau: number;
   readonly #reading = new Reading();
   readonly #results: WeightAnalysis[] = [];
@@ -80,7 +89,7 @@ export class WeightOutlierProbe implements Probe {
       });
       this.#results.push({
         layer: layer + 1,
-        projection: PROJECTIONS[name.replace(/^layers\.\d+\./, "").replace(/experts\.\d+\./, "")]!,
+        projection: projectionOf(name),
         ...expertOf(name),
         shape: [matrix.shape[0], matrix.shape[1]],
         mean: rowStatistics.means.reduce((sum, mean) => sum + mean, 0) / matrix.shape[0],
@@ -99,7 +108,7 @@ export class WeightOutlierProbe implements Probe {
     await this.#reading.finish();
     return this.#results.sort((a, b) =>
       a.layer - b.layer || (a.expert ?? 0) - (b.expert ?? 0) ||
-      ORDER.indexOf(a.projection) - ORDER.indexOf(b.projection)
+      PROJECTION_ORDER.indexOf(a.projection) - PROJECTION_ORDER.indexOf(b.projection)
     );
   }
 }

@@ -41,16 +41,28 @@ export function nest(numbers: readonly number[], shape: readonly number[]): Nest
   return build(0, 0);
 }
 
+/** What is shown of a tensor's elements. */
+export interface Excerpt {
+  /** Entries shown at either end of each axis, 0 where all are. */
+  ends: readonly number[];
+  /** Extents of what is shown. */
+  shape: readonly number[];
+  /** The elements shown, in row-major order. */
+  numbers: readonly number[];
+  /** The same as they are written. */
+  texts: readonly string[];
+}
+
 /** Entries shown at either end of each axis, 0 where all are. */
-function edges({ size, shape }: Tensor): number[] {
+function edges({ size, shape }: Tensor, most: number): number[] {
   return shape.map((extent, axis) => {
     const edge = axis < shape.length - 2 ? OUTER_EDGE : EDGE;
-    return size > MOST && extent > 2 * edge ? edge : 0;
+    return size > most && extent > 2 * edge ? edge : 0;
   });
 }
 
 /** The elements to show, with the ends of axes that are shown in part put together to `shape`. */
-function excerpt(x: Tensor, shape: readonly number[], ends: readonly number[]): number[] {
+function read(x: Tensor, shape: readonly number[], ends: readonly number[]): number[] {
   using shown = keep(Tensor.empty<DType, number>(x.device, x.dtype, shape));
   const copyEnds = (axis: number, extents: number[], from: number, to: number): void => {
     if (axis === shape.length) {
@@ -90,11 +102,8 @@ function formatter(numbers: readonly number[], isFloat: boolean): (x: number) =>
 }
 
 /** Nested lists as text, with columns aligned, and "..." in the middle of long axes. */
-function formatElements(x: Tensor): string {
-  const ends = edges(x), shape = x.shape.map((extent, axis) => 2 * ends[axis]! || extent);
-  const numbers = excerpt(x, shape, ends);
-  const format = formatter(numbers, x.dtype === "float64" || x.isDifferentiable);
-  const texts = numbers.map(format), width = Math.max(0, ...texts.map((text) => text.length));
+function formatElements({ ends, shape, texts }: Excerpt): string {
+  const width = Math.max(0, ...texts.map((text) => text.length));
   const strides = rowMajor(shape), last = shape.length - 1;
   const build = (axis: number, begin: number): string => {
     if (axis > last) return texts[begin]!.padStart(width);
@@ -115,17 +124,32 @@ function formatElements(x: Tensor): string {
   return build(0, 0);
 }
 
+/** The elements to show, all if they are at most `most`, or in words why there are none. Does not throw. */
+export function excerpt(x: Tensor, most: number): Excerpt | string {
+  if (x.disposed) return "freed";
+  // Copies would become part of the graph.
+  if (x.device.isCapturing) return "not computed yet: its work is being captured";
+  if (x.size === 0) return "empty";
+  try {
+    const ends = edges(x, most), shape = x.shape.map((extent, axis) => 2 * ends[axis]! || extent);
+    const numbers = read(x, shape, ends);
+    const format = formatter(numbers, x.dtype === "float64" || x.isDifferentiable);
+    return { ends, shape, numbers, texts: numbers.map(format) };
+  } catch (error) {
+    return `cannot be read: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+/** Dtype, shape and device of a tensor. */
+export function head(x: Tensor): string {
+  return `Tensor ${x.dtype} [${x.shape.join(", ")}] on ${x.device.kind}` +
+    (x.requiresGrad ? ", requires grad" : "");
+}
+
 /** Dtype, shape, device and an excerpt of a tensor, or why its elements cannot be shown. Does not throw. */
 export function print(x: Tensor): string {
-  const head = `Tensor ${x.dtype} [${x.shape.join(", ")}] on ${x.device.kind}` +
-    (x.requiresGrad ? ", requires grad" : "");
-  if (x.disposed) return `${head}, freed`;
-  // Copies would become part of the graph.
-  if (x.device.isCapturing) return `${head}, not computed yet: its work is being captured`;
-  if (x.size === 0) return `${head}, empty`;
-  try {
-    return `${head}\n${formatElements(x)}`;
-  } catch (error) {
-    return `${head}, cannot be read: ${error instanceof Error ? error.message : error}`;
-  }
+  const shown = excerpt(x, MOST);
+  return typeof shown === "string"
+    ? `${head(x)}, ${shown}`
+    : `${head(x)}\n${formatElements(shown)}`;
 }

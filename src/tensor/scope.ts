@@ -89,9 +89,23 @@ export function keepReturned<T>(
     return result;
   } finally {
     scopes.pop();
-    for (const object of owned) {
-      if (keeps.has(object)) own(object);
-      else object.dispose(by);
+    endScope(owned, keeps, by);
+  }
+}
+
+/** Frees what a scope owns but does not keep: all of it, also where one of them fails. */
+function endScope(owned: Iterable<Owned>, keeps: Set<unknown>, by: string): void {
+  let failure: { error: unknown } | undefined;
+  for (const object of owned) {
+    if (keeps.has(object)) {
+      own(object);
+      continue;
+    }
+    try {
+      object.dispose(by);
+    } catch (error) {
+      failure ??= { error };
     }
   }
+  if (failure) throw failure.error;
 }

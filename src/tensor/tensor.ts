@@ -2,6 +2,7 @@
 // checked at run time. New tensors are row-major and contiguous; views may have other strides.
 
 import type { Device } from "../cuda/device.ts";
+import { CudaError } from "../cuda/errors.ts";
 import * as arithmetic from "./arithmetic.ts";
 import { type BackwardOptions, runBackward } from "./autograd/backward.ts";
 import { type Edge, type GradientHook, GraphNode } from "./autograd/graph.ts";
@@ -9,6 +10,7 @@ import { noGrad } from "./autograd/recording.ts";
 import type { Axes, ReducedRank, ReduceOptions } from "./axes.ts";
 import { contiguous } from "./contiguous.ts";
 import { BYTES_PER_ELEMENT, type DataOf, type DType, isFloat, newData } from "./dtype.ts";
+import { display } from "./display.ts";
 import { asNumbers, nest, type NestedArray, print } from "./print.ts";
 import { keep, own, type Owned } from "./scope.ts";
 import { matmul, type MatmulRank } from "./matmul.ts";
@@ -51,7 +53,14 @@ class Holding {
 }
 
 // The safety net: a tensor that was lost without being freed gives its memory back when it is collected.
-const lost = new FinalizationRegistry<Holding>((holding) => holding.release());
+// Nobody could catch an error there; what ails the device, its next call tells.
+const lost = new FinalizationRegistry<Holding>((holding) => {
+  try {
+    holding.release();
+  } catch (error) {
+    if (!(error instanceof CudaError)) throw error;
+  }
+});
 
 /** A tensor of dtype `D` and rank `R` in device memory. */
 export class Tensor<out D extends DType = DType, out R extends number = number> implements Owned {
@@ -455,6 +464,11 @@ export class Tensor<out D extends DType = DType, out R extends number = number> 
   /** What `console.log` shows: the same as {@linkcode toString}. */
   [Symbol.for("Deno.customInspect")](): string {
     return print(this);
+  }
+
+  /** What a notebook shows: the same as text, and a table whose cells are coloured by sign and size. */
+  [Symbol.for("Jupyter.display")](): Record<string, string> {
+    return display(this);
   }
 }
 

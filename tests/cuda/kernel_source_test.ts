@@ -77,8 +77,10 @@ Deno.test("a parameter of another type is refused with its kernel and text", () 
 Deno.test("a macro that defines kernels is expanded where it is used", () => {
   const kernels = parseKernels(`
     #define SQUARE(x) ((x) * (x))
+    #define SIZES int rows, \\
+      int columns
     #define UNARY(NAME, T) \\
-      extern "C" __global__ void NAME##_##T(T *y, const T *x, int NAMES) {} \\
+      extern "C" __global__ void NAME##_##T(T *y, const T *x, int NAMES, SIZES) {} \\
       extern "C" __global__ void NAME##_##T##_backward(T *dx, long long n) {}
     UNARY(relu, float)
     UNARY( silu , bfloat16)
@@ -86,9 +88,9 @@ Deno.test("a macro that defines kernels is expanded where it is used", () => {
     #undef UNARY
   `.replace(/^ {4}/gm, ""));
   assertEquals(kernels.map(({ name, parameters }) => [name, parameters.map(({ name }) => name)]), [
-    ["relu_float", ["y", "x", "NAMES"]],
+    ["relu_float", ["y", "x", "NAMES", "rows", "columns"]],
     ["relu_float_backward", ["dx", "n"]],
-    ["silu_bfloat16", ["y", "x", "NAMES"]],
+    ["silu_bfloat16", ["y", "x", "NAMES", "rows", "columns"]],
     ["silu_bfloat16_backward", ["dx", "n"]],
   ]);
 });
@@ -105,7 +107,9 @@ Deno.test("the kernels that are read are those that the preprocessor leaves", as
     await writer.close();
     const expanded = new TextDecoder().decode((await child.output()).stdout);
     const names = [...expanded.matchAll(/__global__\s+void\s+(\w+)/g)].map(([, name]) => name);
-    assertEquals(parseKernels(text).map(({ name }) => name), names, name);
+    const kernels = parseKernels(text);
+    assertEquals(kernels.map(({ name }) => name), names, name);
+    assertEquals(kernels, parseKernels(expanded), name);
     assert(names.length > 0, name);
   }
 });

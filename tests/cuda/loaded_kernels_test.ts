@@ -123,7 +123,7 @@ Deno.test("a source that does not compile is the same error either way, and can 
     assertEquals(kernels.get("scan_rows").signature.name, "scan_rows");
   }));
 
-kernelTest("a kernel may be used for the first time in a capture", (device) => {
+kernelTest("a kernel may be used for the first time in a capture", ({ device }) => {
   const x = given(device, "float32", [1, 2, 3]);
   const { kernels } = new Fresh();
   using graph = device.capture(() => {

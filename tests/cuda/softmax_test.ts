@@ -19,6 +19,7 @@ function softmaxOfKernel(device: Device, rows: number, columns: number, x: Float
     0,
     rows,
     rows,
+    1,
     columns - 1,
     columns,
     columns,
@@ -31,7 +32,7 @@ function softmaxOfKernel(device: Device, rows: number, columns: number, x: Float
 
 const SHAPES = [[1, 1], [3, 2], [2, 31], [65, 33], [7, 577], [300, 64]];
 
-kernelTest("softmax by cuDNN and its gradient equal their formulas", (device, random) => {
+kernelTest("softmax by cuDNN and its gradient equal their formulas", ({ device, random }) => {
   for (const [rows, columns] of SHAPES) {
     const x = random.normals(rows * columns, 4), dy = random.normals(rows * columns);
     const from = given(device, "float32", x), upstream = given(device, "float32", dy);
@@ -64,7 +65,7 @@ kernelTest("softmax by cuDNN and its gradient equal their formulas", (device, ra
   }
 });
 
-kernelTest("the softmax of attention.cu agrees with cuDNN's", (device, random) => {
+kernelTest("the softmax of attention.cu agrees with cuDNN's", ({ device, random }) => {
   for (const [rows, columns] of SHAPES) {
     const x = random.normals(rows * columns, 4);
     const to = wanted(device, "float32", x.length);
@@ -77,7 +78,7 @@ kernelTest("the softmax of attention.cu agrees with cuDNN's", (device, random) =
   }
 });
 
-kernelTest("what cuDNN refuses is an error that names the shape", (device) => {
+kernelTest("what cuDNN refuses is an error that names the shape", ({ device }) => {
   const x = given(device, "float32", new Float32Array(4));
   for (const [rows, columns] of [[0, 4], [4, -1]]) {
     const error = assertThrows(

@@ -6,7 +6,7 @@ import { kernelSources } from "../../src/cuda/kernels.ts";
 import { Random } from "../../src/doctor/self_test/random.ts";
 import { runSelfTests, selfTests } from "../../src/doctor/self_test.ts";
 import { scope } from "../../src/tensor/scope.ts";
-import { openDevice } from "../cuda/kernels/bench.ts";
+import { Bench, openDevice } from "../cuda/kernels/bench.ts";
 import { seed } from "../random.ts";
 
 const device = await openDevice();
@@ -31,7 +31,7 @@ Deno.test("each self-test launches the kernels that it says it covers", () => {
       return find.call(device, name);
     };
     try {
-      scope(() => void test.run(device, new Random(seed)));
+      scope(() => void test.run(new Bench(device, new Random(seed))));
     } finally {
       device.kernel = find;
     }

@@ -14,7 +14,7 @@ import { TokenizerJson } from "../../src/formats/tokenizer_json.ts";
 import { root } from "../../tools/project.ts";
 import type { Random } from "../random.ts";
 import { everyType, metadata } from "./gguf_files.ts";
-import { ggufBytes } from "./write_gguf.ts";
+import { ggufBytes, pieceVocabulary } from "./write_gguf.ts";
 
 /** Longest time for one file, in ms, on a busy machine. */
 const LONGEST = 5000;
@@ -64,7 +64,10 @@ export const targets: Target[] = [
   {
     name: "GGUF",
     suffix: ".gguf",
-    files: [ggufBytes({ metadata, tensors: everyType.slice(0, 3) })],
+    files: [
+      ggufBytes({ metadata, tensors: everyType.slice(0, 3) }),
+      ggufBytes({ metadata: pieceVocabulary(), tensors: everyType.slice(0, 1) }),
+    ],
     use: async (path) => {
       using file = await GgufFile.open(path);
       for (const tensor of file.tensors.values()) file.read(tensor);

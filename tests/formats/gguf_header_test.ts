@@ -121,11 +121,12 @@ Deno.test("GgufFile.open() refuses impossible shapes", async () => {
 });
 
 Deno.test("GgufFile.open() names a tensor type that is not supported", async () => {
-  const problem = await problemOf({ metadata, tensors: [{ ...tensor, type: "IQ2_XXS" }] });
+  const problem = await problemOf({ metadata, tensors: [{ ...tensor, type: "NVFP4" }] });
   assertEquals(
     problem,
-    'tensor "a" is of type IQ2_XXS, which is not supported: supported are F32, F16, BF16, Q4_0, ' +
-      "Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4",
+    'tensor "a" is of type NVFP4, which is not supported: supported are F32, F16, BF16, Q4_0, ' +
+      "Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K, IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, " +
+      "IQ2_S, IQ3_XXS, IQ3_S, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4",
   );
   const bytes = ggufBytes({ metadata: {}, tensors: [tensor] });
   bytes[24 + 8 + 1 + 4 + 16 + 1] = 77; // the type's second byte

@@ -5,13 +5,14 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { GgufError, GgufFile } from "../../src/formats/gguf.ts";
 import { preTokenizers } from "../../src/formats/pretokenize.ts";
 import { GgufTokenizer } from "../../src/formats/gguf_tokenizer.ts";
+import type { Tokenizer } from "../../src/formats/tokenizer.ts";
 import { smolLM2Path } from "../model.ts";
 import { tinyVocabulary, type TypedValue, writeGguf } from "./write_gguf.ts";
 import pretokenized from "../fixtures/pretokenizers.json" with { type: "json" };
 import sentencePiece from "../fixtures/tokenizer_sentencepiece.json" with { type: "json" };
 import smolLM2 from "../fixtures/tokenizer_smollm2.json" with { type: "json" };
 
-async function build(metadata: Record<string, TypedValue>): Promise<GgufTokenizer> {
+async function build(metadata: Record<string, TypedValue>): Promise<Tokenizer> {
   const path = await Deno.makeTempFile({ suffix: ".gguf" });
   try {
     writeGguf(path, { metadata, tensors: [] });
@@ -35,8 +36,8 @@ async function buildError(changes: Record<string, TypedValue | undefined>): Prom
   throw new Error("Expected the tokenizer not to be built");
 }
 
-let smol: GgufTokenizer | undefined;
-async function smolTokenizer(): Promise<GgufTokenizer> {
+let smol: Tokenizer | undefined;
+async function smolTokenizer(): Promise<Tokenizer> {
   if (smol) return smol;
   using file = await GgufFile.open(smolLM2Path());
   return smol = GgufTokenizer.from(file);
@@ -75,7 +76,7 @@ function seeded(seed: number): () => number { // mulberry32
   };
 }
 
-function assertRoundTrips(tokenizer: GgufTokenizer): void {
+function assertRoundTrips(tokenizer: Tokenizer): void {
   const seed = Math.floor(Math.random() * 2 ** 31);
   const random = seeded(seed);
   for (let i = 0; i < 2000; i++) {
@@ -137,9 +138,11 @@ Deno.test("GgufTokenizer.decode() gives back any text over all 256 bytes", async
   }
 });
 
-Deno.test("GgufTokenizer.encode() brings text to normal form C for qwen2", async () => {
-  const tokenizer = await build(tinyVocabulary([], "qwen2"));
-  assertEquals(tokenizer.encode("e\u0301"), tokenizer.encode("\u00e9"));
+Deno.test("GgufTokenizer.encode() brings text to normal form C for qwen2, mpt and olmo", async () => {
+  for (const pre of ["qwen2", "mpt", "olmo"]) {
+    const tokenizer = await build(tinyVocabulary([], pre));
+    assertEquals(tokenizer.encode("e\u0301"), tokenizer.encode("\u00e9"));
+  }
 });
 
 Deno.test("GgufTokenizer.encode() takes a piece that is a token whole for llama-bpe", async () => {
@@ -261,15 +264,16 @@ Deno.test("GgufTokenizer.decode() gives back any text of a SentencePiece vocabul
 
 Deno.test("GgufTokenizer.from() names an unknown kind of tokenizer", async () => {
   assertEquals(
-    await buildError({ "tokenizer.ggml.model": { kind: "string", value: "bert" } }),
-    'its tokenizer is of kind "bert": supported are "gpt2" and "llama"',
+    await buildError({ "tokenizer.ggml.model": { kind: "string", value: "t5" } }),
+    'its tokenizer is of kind "t5": supported are "bert", "gpt2" and "llama"',
   );
 });
 
 Deno.test("GgufTokenizer.from() names an unknown pre-tokenizer", async () => {
   assertEquals(
     await buildError({ "tokenizer.ggml.pre": { kind: "string", value: "viking" } }),
-    'its pre-tokenizer is "viking": supported are "default", "gpt-2", "smollm", "llama-bpe", "qwen2"',
+    'its pre-tokenizer is "viking": supported are "default", "gpt-2", "phi-2", "mpt", "olmo", ' +
+      '"falcon", "smollm", "llama-bpe", "qwen2"',
   );
 });
 

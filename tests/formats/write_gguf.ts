@@ -43,12 +43,19 @@ export const ggufTypes = {
   Q6_K: 14,
   Q8_K: 15,
   IQ2_XXS: 16,
+  IQ2_XS: 17,
+  IQ3_XXS: 18,
+  IQ1_S: 19,
   IQ4_NL: 20,
+  IQ3_S: 21,
+  IQ2_S: 22,
   IQ4_XS: 23,
+  IQ1_M: 29,
   BF16: 30,
   TQ1_0: 34,
   TQ2_0: 35,
   MXFP4: 39,
+  NVFP4: 40,
 } as const;
 
 /** A tensor to be written. */
@@ -164,6 +171,28 @@ export function tinyVocabulary(
     "tokenizer.ggml.token_type": { kind: "int32", value: tokens.map((_, i) => i === 0 ? 3 : 1) },
     "tokenizer.ggml.merges": { kind: "string", value: merges },
     "tokenizer.ggml.eos_token_id": { kind: "uint32", value: 0 },
+  };
+}
+
+/** The metadata of a WordPiece vocabulary, as BERT has it: control tokens, and pieces that are a letter or a digit. */
+export function pieceVocabulary(count = 77): Record<string, TypedValue> {
+  const special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+  const letters = Array.from({ length: 36 }, (_, i) => i.toString(36));
+  const tokens = [...special, ...letters.map((letter) => `\u2581${letter}`), ...letters];
+  return {
+    "tokenizer.ggml.model": { kind: "string", value: "bert" },
+    "tokenizer.ggml.pre": { kind: "string", value: "default" },
+    "tokenizer.ggml.tokens": { kind: "string", value: tokens.slice(0, count) },
+    "tokenizer.ggml.token_type": {
+      kind: "int32",
+      value: tokens.slice(0, count).map((_, i) => i < special.length ? 3 : 1),
+    },
+    "tokenizer.ggml.token_type_count": { kind: "uint32", value: 2 },
+    "tokenizer.ggml.unknown_token_id": { kind: "uint32", value: 1 },
+    "tokenizer.ggml.seperator_token_id": { kind: "uint32", value: 3 },
+    "tokenizer.ggml.padding_token_id": { kind: "uint32", value: 0 },
+    "tokenizer.ggml.bos_token_id": { kind: "uint32", value: 2 },
+    "tokenizer.ggml.mask_token_id": { kind: "uint32", value: 4 },
   };
 }
 

@@ -106,6 +106,19 @@ Deno.test("what was not used for longest goes when there is too much", async () 
   });
 });
 
+Deno.test("what a wrong clock dated ahead goes too, and is dated anew when it is used", async () => {
+  await inDirectory((directory) => {
+    for (const name of ["used.bin", "unused.bin", "new.bin"]) {
+      writeCached(`${directory}/${name}`, new Uint8Array(968));
+      if (name !== "new.bin") Deno.utimeSync(`${directory}/${name}`, hoursAgo(-99), hoursAgo(-99));
+    }
+    assert(readCached(`${directory}/used.bin`));
+    pruneCache(directory, 0);
+    assertEquals(names(directory), ["new.bin", "used.bin"]);
+    return Promise.resolve();
+  });
+});
+
 Deno.test("what a killed process left half-written is removed, later", async () => {
   await inDirectory((directory) => {
     const path = (age: string) => `${directory}/x.bin.${age.length}.${crypto.randomUUID()}`;

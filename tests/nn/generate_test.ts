@@ -2,7 +2,14 @@
 // the same draws by the same seed, and refusals.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { generate, KeyValueCache, loadModel, Safetensors, type Transformer } from "../../mod.ts";
+import {
+  ConfigError,
+  generate,
+  KeyValueCache,
+  loadModel,
+  Safetensors,
+  type Transformer,
+} from "../../mod.ts";
 import { deviceTest, difference } from "../tensor/on_device.ts";
 
 const folder = new URL("../fixtures/families", import.meta.url).pathname;
@@ -51,6 +58,55 @@ deviceTest("the same seed draws the same tokens, another another", async () => {
   assert((await draw(2)).some((token, i) => token !== first[i]));
   assertEquals(await draw(1, { topK: 1 }), await draw(2, { temperature: 0 }));
   assertEquals(await draw(1, { stop: [first[3]] }), first.slice(0, first.indexOf(first[3]) + 1));
+});
+
+/** Runs `use` with a model that has a generation_config.json. */
+async function withGeneration(settings: object, use: (path: string) => Promise<void>) {
+  const path = await Deno.makeTempDir();
+  try {
+    for (const { name } of Deno.readDirSync(`${folder}/gpt2`)) {
+      await Deno.copyFile(`${folder}/gpt2/${name}`, `${path}/${name}`);
+    }
+    await Deno.writeTextFile(`${path}/generation_config.json`, JSON.stringify(settings));
+    await use(path);
+  } finally {
+    await Deno.remove(path, { recursive: true });
+  }
+}
+
+deviceTest("generation_config.json says what the user does not", async () => {
+  using plain = await loadModel(`${folder}/gpt2`);
+  const greedy = await collect(plain, [5], { maxTokens: 12 });
+  const sampled = (options: object) => collect(plain, [5], { maxTokens: 12, seed: 3, ...options });
+  await withGeneration({ eos_token_id: [greedy[2], 60] }, async (path) => {
+    using model = await loadModel(path);
+    const first = greedy.indexOf(greedy[2]!) + 1;
+    assertEquals(await collect(model, [5], { maxTokens: 12 }), greedy.slice(0, first));
+    assertEquals(await collect(model, [5], { maxTokens: 12, stop: [] }), greedy);
+  });
+  const settings = { do_sample: true, temperature: 2.5, top_k: 20, top_p: 0.9, eos_token_id: null };
+  await withGeneration(settings, async (path) => {
+    using model = await loadModel(path);
+    assertEquals(model.generation, { stop: [], temperature: 2.5, topK: 20, topP: 0.9 });
+    const drawn = await collect(model, [5], { maxTokens: 12, seed: 3 });
+    assertEquals(drawn, await sampled({ temperature: 2.5, topK: 20, topP: 0.9 }));
+    assert(drawn.some((token, i) => token !== greedy[i]));
+    assertEquals(await collect(model, [5], { maxTokens: 12, temperature: 0 }), greedy);
+  });
+  // Without do_sample a temperature is for those who ask to sample, as transformers has it.
+  await withGeneration({ temperature: 2.5, eos_token_id: 60 }, async (path) => {
+    using model = await loadModel(path);
+    assertEquals(model.generation, { stop: [60] });
+  });
+  await withGeneration({ do_sample: true }, async (path) => {
+    using model = await loadModel(path);
+    assertEquals(model.generation, { stop: [], temperature: 1, topK: 50 });
+  });
+  for (const wrong of [{ top_p: 2 }, { eos_token_id: "end" }, { do_sample: 1 }]) {
+    await withGeneration(wrong, async (path) => {
+      await assertRejects(() => loadModel(path), ConfigError, "generation_config.json");
+    });
+  }
 });
 
 deviceTest("what does not fit is refused", async () => {

@@ -1,8 +1,9 @@
 // Saved models are what they were when they are loaded again, in every family's format; what has no place in it is
 // refused, and nothing is left of a folder that cannot be written.
 
-import { assertEquals, assertRejects } from "@std/assert";
-import { gpt2, llama, loadModel, saveModel, type Transformer } from "../../mod.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { gpt2, llama, loadModel, saveModel, type Tensor, type Transformer } from "../../mod.ts";
+import { fromBfloat16, toBfloat16 } from "../../src/tensor/bfloat16.ts";
 import { deviceTest } from "../tensor/on_device.ts";
 
 const families = new URL("../fixtures/families", import.meta.url).pathname;
@@ -58,6 +59,27 @@ for (
     });
   });
 }
+
+deviceTest("a model is saved in another type than its parameters have", async () => {
+  await inFolder(async (folder) => {
+    using model = await llama({ ...tiny, keyValueHeads: 2, intermediateSize: 48 });
+    await saveModel(model, `${folder}/half`, { dtype: "bfloat16" });
+    using half = await loadModel(`${folder}/half`, { resident: "bfloat16" });
+    await saveModel(half, `${folder}/whole`, { dtype: "float32" });
+    assertEquals(half.parameters.get("embed.weight")!.dtype, "bfloat16");
+    using whole = await loadModel(`${folder}/whole`, { resident: "float32" });
+    for (const [name, parameter] of model.parameters) {
+      const values = await (parameter as Tensor<"float32">).data();
+      assertEquals(
+        await (whole.parameters.get(name) as Tensor<"float32">).data(),
+        values.map((value) => fromBfloat16(toBfloat16(value))),
+        name,
+      );
+    }
+    const size = (name: string) => Deno.statSync(`${folder}/${name}/model.safetensors`).size;
+    assert(size("half") < 0.7 * size("whole"));
+  });
+});
 
 deviceTest("what cannot be saved is refused", async () => {
   using streamed = await loadModel(`${families}/gpt2`);

@@ -98,8 +98,13 @@ export function recordedContents(variant: Variant): GgufContents {
       rotary ? interleaveRows(data, columns, config.head_dim) : data,
     );
   });
+  const vocabulary = tinyVocabulary([]);
+  for (const key of ["tokens", "token_type"]) { // of its bytes, as many as the model has embeddings for
+    const entry = vocabulary[`tokenizer.ggml.${key}`]!;
+    entry.value = (entry.value as string[]).slice(0, config.vocab_size);
+  }
   const metadata: Record<string, TypedValue> = {
-    ...tinyVocabulary(),
+    ...vocabulary,
     ...llamaMetadata({
       layers: config.num_hidden_layers,
       width: config.hidden_size,

@@ -70,8 +70,10 @@ function misfits(model: Transformer): string[] {
   loss.backward();
   const found: string[] = [];
   for (const [key, parameter] of model.parameters) {
-    assert(parameter.grad, `${key} has no gradient`);
-    const gradient = parameter.grad.dataSync() as Float32Array;
+    // An expert that no token of the batch goes to has none, and then no slope either.
+    assert(parameter.grad || key.includes("experts"), `${key} has no gradient`);
+    const gradient = parameter.grad?.dataSync() as Float32Array | undefined ??
+      new Float32Array(parameter.size);
     const direction = normal(gradient.length);
     const at = (step: number) => {
       move(parameter, direction, step);
@@ -96,11 +98,13 @@ for (const name of withLogits) {
   deviceTest(`${name}'s gradients are the slopes of its loss`, async () => {
     using model = await loadModel(`${folder}/${name}`, { resident: "float32" });
     for (const parameter of model.parameters.values()) parameter.requireGrad();
-    const first = misfits(model);
-    if (first.length === 0) return;
-    // The batch may lie on a kink; a gradient that is wrong is so for another one too.
-    const again = misfits(model);
-    assertEquals(first.filter((key) => again.includes(key)), [], `seed ${seed}`);
+    let wrong = misfits(model);
+    // A batch may lie on a kink, of ReLU one in twelve for some parameter; a gradient that is wrong is so for others too.
+    for (let again = 0; again < 3 && wrong.length > 0; again++) {
+      const found = misfits(model);
+      wrong = wrong.filter((key) => found.includes(key));
+    }
+    assertEquals(wrong, [], `seed ${seed}`);
   });
 }
 

@@ -25,12 +25,14 @@ export function computeCapabilities(): number[] {
   return [...new Int32Array(list.buffer)].filter((number) => number >= 75).sort((a, b) => a - b);
 }
 
-/** The first of each generation, and the newest. */
+/** The first of each generation but the last, of which it is the newest. */
 export function generations(capabilities: number[]): number[] {
   const generation = (capability: number) => Math.floor(capability / 10);
+  const newest = capabilities.at(-1)!;
   return capabilities.filter((capability, i) =>
-    i === capabilities.length - 1 ||
-    !capabilities.slice(0, i).some((earlier) => generation(earlier) === generation(capability))
+    generation(capability) === generation(newest)
+      ? capability === newest
+      : generation(capabilities[i - 1] ?? 0) !== generation(capability)
   );
 }
 
@@ -114,7 +116,10 @@ export async function compileAll(
       }
     }
   };
-  await Promise.all([worker(), worker()]);
+  // An error waits for what still compiles: a process that ended meanwhile would crash.
+  for (const done of await Promise.allSettled([worker(), worker()])) {
+    if (done.status === "rejected") throw done.reason;
+  }
   return [...most.values()];
 }
 

@@ -13,8 +13,9 @@ Deno.test("kernels compile with NVRTC for each generation of GPUs, and spill no 
   assertEquals(uses.filter(({ spilled }) => spilled > 0), []);
 });
 
-Deno.test("generations are the first of each and the newest", () => {
-  assertEquals(generations([75, 80, 86, 89, 90, 100, 103, 120, 121]), [75, 80, 90, 100, 120, 121]);
+Deno.test("generations are the first of each, and the newest of the last", () => {
+  assertEquals(generations([75, 80, 86, 89, 90, 100, 103, 120, 121]), [75, 80, 90, 100, 121]);
+  assertEquals(generations([75, 90, 91, 120]), [75, 90, 120]);
 });
 
 const source = (body: string) => ({

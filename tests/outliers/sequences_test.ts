@@ -7,10 +7,12 @@ import {
   GgufTokenizer,
   PAPER_SENTENCE,
   type Tokenizer,
+  TokenizerJson,
 } from "../../mod.ts";
 import { cutSequences } from "../../src/outliers/sequences.ts";
 import { tinyVocabulary, writeGguf } from "../formats/write_gguf.ts";
-import { smolLM2Path } from "../model.ts";
+import recorded from "../fixtures/minilm_reference.json" with { type: "json" };
+import { miniLMPath, smolLM2Path } from "../model.ts";
 
 async function tokenizerOf(path: string): Promise<Tokenizer> {
   using file = await GgufFile.open(path);
@@ -77,4 +79,29 @@ Deno.test("the paper's sentence has the 8 tokens of its figures, the default tex
   const [sequence] = cutSequences(smollm2, DEFAULT_TEXT, 2048, 1);
   assertEquals([sequence.tokenIds.length, sequence.source], [2048, "default text"]);
   assert(sequence.tokenTexts.every((text) => typeof text === "string"));
+});
+
+Deno.test("an encoder's sequences are within its special tokens, as transformers has them", async () => {
+  const minilm = await TokenizerJson.open(miniLMPath());
+  const [whole] = cutSequences(minilm, PAPER_SENTENCE, 512, 1, true);
+  assertEquals(whole!.tokenIds, recorded.inputs[0]!.tokenIds);
+  assertEquals(whole!.tokenTexts.at(0), "[CLS]");
+  const [cls, ...inner] = whole!.tokenIds, sep = inner.pop();
+  assertEquals(
+    cutSequences(minilm, PAPER_SENTENCE, 6, 2, true).map(({ tokenIds }) => tokenIds),
+    [[cls, ...inner.slice(0, 4), sep], [cls, ...inner.slice(4, 8), sep]],
+  );
+  assertThrows(
+    () => cutSequences(minilm, PAPER_SENTENCE, 2, 1, true),
+    RangeError,
+    "2 of them are special tokens",
+  );
+  // SmolLM2's tokenizer puts nothing around a text.
+  const smollm2 = await tokenizerOf(smolLM2Path());
+  assertEquals(
+    cutSequences(smollm2, PAPER_SENTENCE, 2048, 1, true),
+    cutSequences(smollm2, PAPER_SENTENCE, 2048, 1),
+  );
+  const tokens = { source: "ids", tokenIds: [1, 2, 3] };
+  assertEquals(cutSequences(minilm, tokens, 3, 1, true)[0]!.tokenIds, [1, 2, 3]);
 });

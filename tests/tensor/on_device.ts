@@ -28,6 +28,17 @@ export function random(): number {
   return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
 }
 
+/** What `make` makes of the random numbers of one seed: for claims that hold of one model, not of every one. */
+export function withSeed<T>(fixed: number, make: () => T): T {
+  const saved = state;
+  state = fixed;
+  try {
+    return make();
+  } finally {
+    state = saved;
+  }
+}
+
 /** `count` normally distributed numbers, rounded to float32. */
 export function normal(count: number, deviation = 1): Float32Array<ArrayBuffer> {
   return Float32Array.from(

@@ -1,7 +1,7 @@
 // Tests how the test runner counts, since a runner that miscounts hides failures.
 
 import { assert, assertEquals } from "@std/assert";
-import { count, select, withoutTests } from "../../tools/run_tests.ts";
+import { count, groups, select, withoutTests } from "../../tools/run_tests.ts";
 
 const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="deno test" tests="5" failures="1" errors="0" time="0.098">
@@ -19,8 +19,12 @@ const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
 </testsuites>`;
 
 Deno.test("count() counts passed and failed tests and steps, not skipped ones", () => {
-  assertEquals(count(REPORT), { passed: 2, failed: 1 });
-  assertEquals(count(""), { passed: 0, failed: 0 });
+  assertEquals(count(REPORT), {
+    passed: 2,
+    failed: 1,
+    failures: ["./tests/a_test.ts: b <failure>\nError: x"],
+  });
+  assertEquals(count(""), { passed: 0, failed: 0, failures: [] });
 });
 
 Deno.test("withoutTests() finds files that ran no test", () => {
@@ -45,4 +49,16 @@ Deno.test("select() takes parts of files' names, and else of tests' names", () =
     filter: undefined,
   });
   assertEquals(select(["no file (is) named so"]).filter, "/no file \\(is\\) named so/");
+});
+
+Deno.test("groups() has every file once, those that measure in front and alone", () => {
+  const { files } = select([]);
+  const [first, ...rest] = groups(files);
+  assertEquals([...first!, ...rest.flat()].sort(), files);
+  assert(first!.includes("tests/cuda/event_test.ts") && first!.length < 10, first!.join(", "));
+  assertEquals(rest[0], ["tests/kernel_modes_test.ts"]);
+  assertEquals(groups(["tests/b_test.ts", "tests/a_test.ts"]), [[
+    "tests/b_test.ts",
+    "tests/a_test.ts",
+  ]]);
 });

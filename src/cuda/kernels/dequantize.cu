@@ -104,74 +104,74 @@ struct MXFP4 {
 };
 
 extern "C" __global__ void dequantize_F32_float32(float *y, const unsigned char *blocks, int rows,
-                                                  int columns, int head_dimension) {
-  dequantize<F32>(y, blocks, rows, columns, head_dimension);
+                                                  int columns) {
+  dequantize<F32>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_F16_float32(float *y, const unsigned char *blocks, int rows,
-                                                  int columns, int head_dimension) {
-  dequantize<F16>(y, blocks, rows, columns, head_dimension);
+                                                  int columns) {
+  dequantize<F16>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_BF16_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<BF16>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<BF16>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q4_0_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q4_0>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q4_0>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q4_1_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q4_1>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q4_1>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q5_0_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q5_0>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q5_0>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q5_1_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q5_1>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q5_1>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q8_0_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q8_0>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q8_0>(y, blocks, rows, columns);
 }
-extern "C" __global__ void dequantize_MXFP4_float32(float *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<MXFP4>(y, blocks, rows, columns, head_dimension);
+extern "C" __global__ void dequantize_MXFP4_float32(float *y, const unsigned char *blocks, int rows,
+                                                    int columns) {
+  dequantize<MXFP4>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_F32_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                   int rows, int columns, int head_dimension) {
-  dequantize<F32>(y, blocks, rows, columns, head_dimension);
+                                                   int rows, int columns) {
+  dequantize<F32>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_F16_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                   int rows, int columns, int head_dimension) {
-  dequantize<F16>(y, blocks, rows, columns, head_dimension);
+                                                   int rows, int columns) {
+  dequantize<F16>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_BF16_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<BF16>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<BF16>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q4_0_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q4_0>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q4_0>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q4_1_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q4_1>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q4_1>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q5_0_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q5_0>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q5_0>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q5_1_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q5_1>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q5_1>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q8_0_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q8_0>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q8_0>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_MXFP4_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                     int rows, int columns, int head_dimension) {
-  dequantize<MXFP4>(y, blocks, rows, columns, head_dimension);
+                                                     int rows, int columns) {
+  dequantize<MXFP4>(y, blocks, rows, columns);
 }

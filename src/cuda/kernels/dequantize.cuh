@@ -22,21 +22,14 @@ __device__ __forceinline__ int nibble(const unsigned char *quanta, int i) {
   return i < 16 ? quanta[i] & 15 : quanta[i - 16] >> 4;
 }
 
-// y [rows, columns] from the blocks of a matrix. Files of the LLaMA family store the rows of the query
-// and key projections so that rotary pairs lie side by side; with `head_dimension` > 0 row
-// h·d + 2i + s goes to row h·d + s·d/2 + i, Hugging Face's order. A column count that is no multiple of
-// a block occurs only in the unquantized types, whose values stand alone.
+// y [rows, columns] from the blocks of a matrix. A column count that is no multiple of a block occurs
+// only in the unquantized types, whose values stand alone.
 template <class Block, class T>
 __device__ void dequantize(T *__restrict__ y, const unsigned char *__restrict__ blocks, int rows,
-                           int columns, int head_dimension) {
+                           int columns) {
   constexpr int value_bytes = Block::BYTES / Block::VALUES;  // of the unquantized types
   for (int row = warp_id(); row < rows; row += warp_count()) {
-    int target = row;
-    if (head_dimension) {
-      int inside = row % head_dimension;
-      target = row - inside + inside % 2 * (head_dimension / 2) + inside / 2;
-    }
-    T *__restrict__ to = y + static_cast<long long>(target) * columns;
+    T *__restrict__ to = y + static_cast<long long>(row) * columns;
     const unsigned char *__restrict__ from =
         blocks + (columns % Block::VALUES == 0
                       ? static_cast<long long>(row) * (columns / Block::VALUES) * Block::BYTES

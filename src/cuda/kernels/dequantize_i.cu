@@ -63,34 +63,34 @@ struct TQ2_0 {
 };
 
 extern "C" __global__ void dequantize_IQ4_NL_float32(float *y, const unsigned char *blocks,
-                                                     int rows, int columns, int head_dimension) {
-  dequantize<IQ4_NL>(y, blocks, rows, columns, head_dimension);
+                                                     int rows, int columns) {
+  dequantize<IQ4_NL>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_IQ4_XS_float32(float *y, const unsigned char *blocks,
-                                                     int rows, int columns, int head_dimension) {
-  dequantize<IQ4_XS>(y, blocks, rows, columns, head_dimension);
+                                                     int rows, int columns) {
+  dequantize<IQ4_XS>(y, blocks, rows, columns);
 }
-extern "C" __global__ void dequantize_TQ1_0_float32(float *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<TQ1_0>(y, blocks, rows, columns, head_dimension);
+extern "C" __global__ void dequantize_TQ1_0_float32(float *y, const unsigned char *blocks, int rows,
+                                                    int columns) {
+  dequantize<TQ1_0>(y, blocks, rows, columns);
 }
-extern "C" __global__ void dequantize_TQ2_0_float32(float *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<TQ2_0>(y, blocks, rows, columns, head_dimension);
+extern "C" __global__ void dequantize_TQ2_0_float32(float *y, const unsigned char *blocks, int rows,
+                                                    int columns) {
+  dequantize<TQ2_0>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_IQ4_NL_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                      int rows, int columns, int head_dimension) {
-  dequantize<IQ4_NL>(y, blocks, rows, columns, head_dimension);
+                                                      int rows, int columns) {
+  dequantize<IQ4_NL>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_IQ4_XS_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                      int rows, int columns, int head_dimension) {
-  dequantize<IQ4_XS>(y, blocks, rows, columns, head_dimension);
+                                                      int rows, int columns) {
+  dequantize<IQ4_XS>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_TQ1_0_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                     int rows, int columns, int head_dimension) {
-  dequantize<TQ1_0>(y, blocks, rows, columns, head_dimension);
+                                                     int rows, int columns) {
+  dequantize<TQ1_0>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_TQ2_0_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                     int rows, int columns, int head_dimension) {
-  dequantize<TQ2_0>(y, blocks, rows, columns, head_dimension);
+                                                     int rows, int columns) {
+  dequantize<TQ2_0>(y, blocks, rows, columns);
 }

@@ -112,50 +112,50 @@ struct Q8_K {
 };
 
 extern "C" __global__ void dequantize_Q2_K_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q2_K>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q2_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q3_K_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q3_K>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q3_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q4_K_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q4_K>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q4_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q5_K_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q5_K>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q5_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q6_K_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q6_K>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q6_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q8_K_float32(float *y, const unsigned char *blocks, int rows,
-                                                   int columns, int head_dimension) {
-  dequantize<Q8_K>(y, blocks, rows, columns, head_dimension);
+                                                   int columns) {
+  dequantize<Q8_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q2_K_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q2_K>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q2_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q3_K_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q3_K>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q3_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q4_K_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q4_K>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q4_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q5_K_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q5_K>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q5_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q6_K_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q6_K>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q6_K>(y, blocks, rows, columns);
 }
 extern "C" __global__ void dequantize_Q8_K_bfloat16(bfloat16 *y, const unsigned char *blocks,
-                                                    int rows, int columns, int head_dimension) {
-  dequantize<Q8_K>(y, blocks, rows, columns, head_dimension);
+                                                    int rows, int columns) {
+  dequantize<Q8_K>(y, blocks, rows, columns);
 }

@@ -165,6 +165,17 @@ __device__ __forceinline__ float exp2_nonpositive(float x) {
   return __uint_as_float(__float_as_uint(p) + exponent);
 }
 
+// Copies `count` numbers that a warp walks. On the host by the C library: a loop over a few numbers costs more to
+// begin than to do.
+template <class T>
+__device__ __forceinline__ void copy_row(T *__restrict__ to, const T *__restrict__ from, int count) {
+  if (WARP == 1) {
+    memcpy(to, from, count * sizeof(T));
+  } else {
+    for (int i = lane(); i < count; i += WARP) to[i] = from[i];
+  }
+}
+
 // The largest of `count` numbers that a warp walks, NaN left out; -infinity if there is none. On the host
 // as many maxima at a time as a loop without a carried dependency needs.
 template <class T>
@@ -180,11 +191,15 @@ __device__ __forceinline__ float row_max(const T *from, int count) {
     }
   }
   if (WARP == 1) {
-    for (; j < count; j++) {
-      float value = to_float(from[j]);
-      partial[0] = value > partial[0] ? value : partial[0];
+    for (int t = 0; t < AT_ONCE; t++) {  // one pass of vectors with masks, not one number after the other
+      float value = j + t < count ? to_float(from[j + t]) : -infinity();
+      partial[t] = value > partial[t] ? value : partial[t];
     }
   }
-  for (int t = 1; t < AT_ONCE; t++) partial[0] = partial[t] > partial[0] ? partial[t] : partial[0];
+  for (int half = AT_ONCE / 2; half >= 1; half /= 2) {  // in halves: one after the other waits for each
+    for (int t = 0; t < half; t++) {
+      partial[t] = partial[t + half] > partial[t] ? partial[t + half] : partial[t];
+    }
+  }
   return warp_max(partial[0]);
 }

@@ -274,35 +274,51 @@ __device__ void dropout_rows(T *x, int rows, int columns, int stride, int first_
   }
 }
 
-#define RANDOM_KERNELS(name, type)                                                                 \
+#define UNIFORM(name, type)                                                                        \
   extern "C" __global__ void uniform_##name(type *y, long long count, long long seed,              \
                                             long long draw, float low, float step,                 \
                                             float largest) {                                       \
     random_walk(count, seed, draw, Uniform<type>{y, count, low, step, largest});                   \
-  }                                                                                                \
+  }
+UNIFORM(float32, float)
+UNIFORM(bfloat16, bfloat16)
+
+#define NORMAL(name, type)                                                                         \
   extern "C" __global__ void normal_##name(type *y, long long count, long long seed,               \
                                            long long draw, float mean, float deviation) {          \
     random_walk(count, seed, draw, Normal<type>{y, count, mean, deviation});                       \
-  }                                                                                                \
+  }
+NORMAL(float32, float)
+NORMAL(bfloat16, bfloat16)
+
+#define TRUNCATED_NORMAL(name, type)                                                               \
   extern "C" __global__ void truncated_normal_##name(                                              \
       type *y, long long count, long long seed, long long draw, float mean, float deviation,       \
       float below, float above, float between, float smallest, float largest) {                    \
     random_walk(count, seed, draw,                                                                 \
                 TruncatedNormal<type>{y, count, mean, deviation, below, above, between, smallest,  \
                                       largest});                                                   \
-  }                                                                                                \
+  }
+TRUNCATED_NORMAL(float32, float)
+TRUNCATED_NORMAL(bfloat16, bfloat16)
+
+#define DROPOUT(name, type)                                                                        \
   extern "C" __global__ void dropout_##name(type *y, const type *x, long long count,               \
                                             long long seed, long long draw, unsigned threshold,    \
                                             float scale) {                                         \
     random_walk(count, seed, draw, Dropout<type>{y, x, count, threshold, scale});                  \
-  }                                                                                                \
+  }
+DROPOUT(float32, float)
+DROPOUT(bfloat16, bfloat16)
+
+#define DROPOUT_ROWS(name, type)                                                                   \
   extern "C" __global__ void dropout_rows_##name(                                                  \
       type *x, int rows, int columns, int stride, int first_row, long long seed, long long draw,   \
       unsigned threshold, float scale) {                                                           \
     dropout_rows(x, rows, columns, stride, first_row, seed, draw, threshold, scale);               \
   }
-RANDOM_KERNELS(float32, float)
-RANDOM_KERNELS(bfloat16, bfloat16)
+DROPOUT_ROWS(float32, float)
+DROPOUT_ROWS(bfloat16, bfloat16)
 
 extern "C" __global__ void bernoulli(unsigned char *y, long long count, long long seed,
                                      long long draw, unsigned threshold) {

@@ -18,7 +18,7 @@ __device__ __forceinline__ void turn_head(T *__restrict__ head, T *__restrict__ 
     to[i] = from_float<T>(first * c[i] - second * sine);
     to[i + pairs] = from_float<T>(second * c[i] + first * sine);
   }
-  for (int i = 2 * pairs + lane(); i < d; i += WARP) to[i] = from[i];
+  copy_row(to + 2 * pairs, from + 2 * pairs, d - 2 * pairs);
 }
 
 template <bool MERGE, class T>
@@ -32,16 +32,14 @@ __device__ void heads_rotary(T *__restrict__ q, T *__restrict__ k, T *__restrict
     int sequence = token / length, position = token % length;
     const float *c = cosine + static_cast<long long>(position) * pairs;
     const float *s = sine + static_cast<long long>(position) * pairs;
-    for (int head = 0; head < heads + 2 * kv_heads; head++, row += d) {
-      int kv = head < heads ? head / group : (head - heads) % kv_heads;
+    T *key = row + heads * d, *value = key + kv_heads * d;
+    for (int kv = 0; kv < kv_heads; kv++, key += d, value += d) {
       long long place = static_cast<long long>(sequence * kv_heads + kv) * length + position;
-      if (head < heads) {
-        turn_head<MERGE>(q + (place * group + head % group) * d, row, c, s, d, pairs);
-      } else if (head < heads + kv_heads) {
-        turn_head<MERGE>(k + place * d, row, c, s, d, pairs);
-      } else {
-        turn_head<MERGE>(v + place * d, row, c, s, d, 0);
+      for (int i = 0; i < group; i++, row += d) {
+        turn_head<MERGE>(q + (place * group + i) * d, row, c, s, d, pairs);
       }
+      turn_head<MERGE>(k + place * d, key, c, s, d, pairs);
+      turn_head<MERGE>(v + place * d, value, c, s, d, 0);
     }
   }
 }

@@ -64,7 +64,8 @@ struct stored<unsigned char> {
   __device__ __forceinline__ static unsigned char from(int value) { return value; }
 };
 
-// One row whose operands step by 1, or by 0 and are the number given.
+// One row whose operands step by 1, or by 0 and are the number given: loops that the host's compiler vectorizes. On a
+// GPU, where lanes step by any stride alike, they would only take long to compile.
 template <class F, bool STEP_A, bool STEP_B, class Y, class A, class B, class V>
 __device__ __forceinline__ void binary_row(Y *__restrict__ y, const A *__restrict__ a,
                                            const B *__restrict__ b, V one_a, V one_b, int count) {
@@ -84,15 +85,15 @@ __device__ __forceinline__ void binary(Y *y, const A *a, const B *b, V number_a,
     const A *from_a = a + at[0];
     const B *from_b = b + at[1];
     V one_a = a ? number(from_a[0]) : number_a, one_b = b ? number(from_b[0]) : number_b;
-    if (step_a == 1 && step_b == 1) {
+    if (WARP == 1 && step_a == 1 && step_b == 1) {
       binary_row<F, true, true>(row, from_a, from_b, one_a, one_b, count);
-    } else if (step_a == 1 && step_b == 0) {
+    } else if (WARP == 1 && step_a == 1 && step_b == 0) {
       binary_row<F, true, false>(row, from_a, from_b, one_a, one_b, count);
-    } else if (step_a == 0 && step_b == 1) {
+    } else if (WARP == 1 && step_a == 0 && step_b == 1) {
       binary_row<F, false, true>(row, from_a, from_b, one_a, one_b, count);
     } else {
       for (int i = lane(); i < count; i += WARP) {
-        asm volatile("");  // no vectors here: they would be no faster, and take long to compile
+        if (WARP == 1) asm volatile("");  // vectors would be no faster here, and take long to compile
         V value_a = step_a ? number(from_a[i * step_a]) : one_a;
         V value_b = step_b ? number(from_b[i * step_b]) : one_b;
         row[i] = stored<Y>::from(F::value(value_a, value_b));
@@ -121,15 +122,15 @@ __device__ __forceinline__ void ternary(Y *y, const A *a, const B *b, const B *c
     const A *from_a = a + at[0];
     const B *from_b = b + at[1], *from_c = c + at[2];
     V one_b = b ? number(from_b[0]) : number_b, one_c = c ? number(from_c[0]) : number_c;
-    if (step_a == 1 && step_b == 1 && step_c == 1) {
+    if (WARP == 1 && step_a == 1 && step_b == 1 && step_c == 1) {
       ternary_row<F, true, true>(row, from_a, from_b, from_c, one_b, one_c, count);
-    } else if (step_a == 1 && step_b == 1 && step_c == 0) {
+    } else if (WARP == 1 && step_a == 1 && step_b == 1 && step_c == 0) {
       ternary_row<F, true, false>(row, from_a, from_b, from_c, one_b, one_c, count);
-    } else if (step_a == 1 && step_b == 0 && step_c == 1) {
+    } else if (WARP == 1 && step_a == 1 && step_b == 0 && step_c == 1) {
       ternary_row<F, false, true>(row, from_a, from_b, from_c, one_b, one_c, count);
     } else {
       for (int i = lane(); i < count; i += WARP) {
-        asm volatile("");  // as above
+        if (WARP == 1) asm volatile("");  // as above
         V value_b = step_b ? number(from_b[i * step_b]) : one_b;
         V value_c = step_c ? number(from_c[i * step_c]) : one_c;
         row[i] = stored<Y>::from(F::value(number(from_a[i * step_a]), value_b, value_c));

@@ -1,58 +1,53 @@
 // Activations of x + bias, gated activations, and their gradients, against formulas in float64: activation.cu
 // and gated.cu.
 
-import type { Device } from "../../cuda/device.ts";
-import type { FloatType } from "../../tensor/dtype.ts";
-import { compareElements, input, output } from "./elementwise.ts";
-import type { SelfTest } from "./self_test.ts";
-import type { Random } from "./random.ts";
-import { TOLERANCE } from "./tolerance.ts";
-import { ACTIVATIONS } from "./unary.ts";
+import {
+  assertClose,
+  type Bench,
+  FLOATS,
+  type FloatType,
+  selfTest,
+  TOLERANCE,
+} from "./self_test.ts";
+import { ACTIVATIONS, sigmoid } from "./unary.ts";
 
 const tolerance = TOLERANCE.elementwise(16);
 
 /** Compares f(x + bias), and its gradient, with the formulas. */
 export function checkBias(
-  device: Device,
-  random: Random,
+  bench: Bench,
   name: string,
   dtype: FloatType,
   rows: number,
   columns: number,
-  prefix = "",
-): number {
-  const { value, slope, size, slopeSize } = ACTIVATIONS[name]!;
-  const count = rows * columns;
-  const x = input(device, dtype, random.normals(count, 2));
-  const bias = input(device, dtype, random.normals(columns));
-  const g = input(device, dtype, random.normals(count));
-  const y = output(device, dtype, count), dx = output(device, dtype, count);
-  device.kernel(`${prefix}bias_${name}_${dtype}`)
-    .overRows(rows, y.pointer, x.pointer, bias.pointer, rows, columns);
-  device.kernel(`${prefix}bias_${name}_backward_${dtype}`)
-    .overRows(rows, dx.pointer, g.pointer, x.pointer, bias.pointer, rows, columns);
-  const sums = Float64Array.from(x.numbers, (x, i) => x + bias.numbers[i % columns]!);
+): number[] {
+  const { value, slope, size, slopeSize } = ACTIVATIONS[name], count = rows * columns;
+  const x = bench.given(dtype, bench.normals(count, 2));
+  const bias = bench.given(dtype, bench.normals(columns));
+  const g = bench.given(dtype, bench.normals(count));
+  const y = bench.wanted(dtype, count), dx = bench.wanted(dtype, count);
+  bench.overRows(`bias_${name}_${dtype}`, rows, y, x, bias, rows, columns);
+  bench.overRows(`bias_${name}_backward_${dtype}`, rows, dx, g, x, bias, rows, columns);
+  const sums = x.numbers.map((x, i) => x + bias.numbers[i % columns]);
   // x + bias is rounded, relative to its own size, and so is f where it is steep.
   const sizes = sums.map((sum) => size(sum) + Math.abs(sum));
   const slopeSizes = sums.map((sum, i) =>
-    Math.abs(g.numbers[i]!) * (slopeSize(sum) + Math.abs(sum))
+    Math.abs(g.numbers[i]) * (slopeSize(sum) + Math.abs(sum))
   );
-  const slopes = sums.map((sum, i) => g.numbers[i]! * slope(sum));
+  const slopes = sums.map((sum, i) => g.numbers[i] * slope(sum));
   const what = `${name} of ${dtype} [${rows}, ${columns}] + bias`;
-  return Math.max(
-    compareElements(y, dtype, sums.map(value), tolerance, what, sizes),
-    compareElements(dx, dtype, slopes, tolerance, `gradient of ${what}`, slopeSizes),
-  );
+  return [
+    assertClose(y, sums.map(value), tolerance, what, sizes),
+    assertClose(dx, slopes, tolerance, `gradient of ${what}`, slopeSizes),
+  ];
 }
-
-const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
 /** What the gate of a gated activation goes through, its derivative, and what its error is relative to. */
 export const GATES: Record<string, Record<"value" | "slope" | "size", (x: number) => number>> = {
-  swiglu: ACTIVATIONS.silu!,
-  geglu: ACTIVATIONS.gelu!,
-  geglu_tanh: ACTIVATIONS.gelu_tanh!,
-  reglu: ACTIVATIONS.relu!,
+  swiglu: ACTIVATIONS.silu,
+  geglu: ACTIVATIONS.gelu,
+  geglu_tanh: ACTIVATIONS.gelu_tanh,
+  reglu: ACTIVATIONS.relu,
   glu: {
     value: sigmoid,
     slope: (x) => sigmoid(x) * sigmoid(-x),
@@ -75,27 +70,24 @@ export function pairsOf(name: string): typeof PAIRS {
 
 /** Compares the activation of [rows, 2·columns], and its gradient, with the formulas. */
 export function checkGated(
-  device: Device,
+  bench: Bench,
   name: string,
   [from, to]: readonly [FloatType, FloatType],
   halves: Float32Array,
   gradients: Float32Array,
   rows: number,
-  prefix = "",
-): number {
-  const { value, slope, size } = GATES[name]!, count = halves.length / 2, columns = count / rows;
-  const x = input(device, from, halves), g = input(device, to, gradients);
-  const y = output(device, to, count), dx = output(device, from, 2 * count);
-  device.kernel(`${prefix}gated_${name}_${from}_to_${to}`)
-    .overRows(rows, y.pointer, x.pointer, rows, columns);
-  device.kernel(`${prefix}gated_${name}_backward_${from}_to_${to}`)
-    .overRows(rows, dx.pointer, g.pointer, x.pointer, rows, columns);
-  const expected = new Float64Array(count), sizes = new Float64Array(count);
-  const dxs = new Float64Array(2 * count), dxSizes = new Float64Array(2 * count);
+): number[] {
+  const { value, slope, size } = GATES[name], count = halves.length / 2, columns = count / rows;
+  const x = bench.given(from, halves), g = bench.given(to, gradients);
+  const y = bench.wanted(to, count), dx = bench.wanted(from, 2 * count);
+  bench.overRows(`gated_${name}_${from}_to_${to}`, rows, y, x, rows, columns);
+  bench.overRows(`gated_${name}_backward_${from}_to_${to}`, rows, dx, g, x, rows, columns);
+  const expected = new Float64Array(count), sizes = expected.slice();
+  const dxs = new Float64Array(2 * count), dxSizes = dxs.slice();
   for (let i = 0; i < count; i++) {
     const first = Math.floor(i / columns) * 2 * columns + i % columns, second = first + columns;
     const [gate, up] = name === "glu" ? [second, first] : [first, second];
-    const z = x.numbers[gate]!, u = x.numbers[up]!, dy = g.numbers[i]!;
+    const z = x.numbers[gate], u = x.numbers[up], dy = g.numbers[i];
     const gated = value(z);
     expected[i] = gated * u;
     sizes[i] = Math.abs(u) * size(z);
@@ -105,32 +97,31 @@ export function checkGated(
     dxSizes[up] = Math.abs(dy) * size(z);
   }
   const what = `${name} from ${from} to ${to} [${rows}, ${columns}]`;
-  return Math.max(
-    compareElements(y, to, expected, tolerance, what, sizes),
-    compareElements(dx, from, dxs, tolerance, `gradient of ${what}`, dxSizes),
-  );
+  return [
+    assertClose(y, expected, tolerance, what, sizes),
+    assertClose(dx, dxs, tolerance, `gradient of ${what}`, dxSizes),
+  ];
 }
 
 /** Each kernel of x + bias in activation.cu, and of gated.cu. */
-export const selfTests: SelfTest[] = [
+export const selfTests = [
   ...Object.keys(ACTIVATIONS).flatMap((name) =>
-    (["float32", "bfloat16"] as const).map((dtype): SelfTest => ({
-      kernels: [`bias_${name}_${dtype}`, `bias_${name}_backward_${dtype}`],
-      run: (device, random) => checkBias(device, random, name, dtype, 33, 577),
-    }))
+    FLOATS.map((dtype) =>
+      selfTest(
+        [`bias_${name}_${dtype}`, `bias_${name}_backward_${dtype}`],
+        (bench) => checkBias(bench, name, dtype, 33, 577),
+      )
+    )
   ),
   ...Object.keys(GATES).flatMap((name) =>
-    pairsOf(name).map(([from, to]): SelfTest => ({
-      kernels: [`gated_${name}_${from}_to_${to}`, `gated_${name}_backward_${from}_to_${to}`],
-      run: (device, random) =>
-        checkGated(
-          device,
-          name,
-          [from, to],
-          random.normals(2 * 33 * 577, 2),
-          random.normals(33 * 577),
-          33,
-        ),
-    }))
+    pairsOf(name).map((pair) => {
+      const kernels = ["", "backward_"].map((which) =>
+        `gated_${name}_${which}${pair.join("_to_")}`
+      );
+      return selfTest(kernels, (bench) => {
+        const x = bench.normals(2 * 33 * 577, 2), g = bench.normals(33 * 577);
+        return checkGated(bench, name, pair, x, g, 33);
+      });
+    })
   ),
 ];

@@ -1,14 +1,23 @@
 // Causal softmax and the sums over queries of its probabilities, against their formulas in float64.
 
-import type { Device } from "../../cuda/device.ts";
-import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
-import { given, wanted } from "./guarded.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
+import {
+  assertAllSame,
+  assertClose,
+  type Bench,
+  FLOATS,
+  type FloatType,
+  selfTest,
+  TOLERANCE,
+} from "./self_test.ts";
+import { sigmoid } from "./unary.ts";
 
-/** One launch for the heads that share a key-value head: `stride` ≥ `keys` elements lie between rows. */
+/**
+ * One launch for the heads that share a key-value head, or for several of these: `stride` ≥ `keys` elements lie
+ * between rows.
+ */
 export interface Scores {
+  /** Key-value heads. @default {1} */
+  batch?: number;
   heads: number;
   queries: number;
   first: number;
@@ -16,66 +25,40 @@ export interface Scores {
   stride: number;
 }
 
-/** Type of the probabilities. */
-export type FloatType = "float32" | "bfloat16";
+const rowsOf = ({ batch = 1, heads, queries }: Scores) => batch * heads * queries;
+/** Position of a row's query. */
+const positionOf = ({ heads, queries, first }: Scores, row: number) =>
+  first + Math.floor(row / heads) % queries;
 
-/** Launches the softmax of scores [queries, heads, stride]. */
+/** Launches the softmax of scores [batch, queries, heads, stride]. */
 export function softmax(
-  device: Device,
+  bench: Bench,
   scores: Float32Array,
-  { heads, queries, first, keys, stride }: Scores,
+  shape: Scores,
   dtype: FloatType,
   scale: number,
-  prefix = "",
-): Float32Array {
-  const from = given(device, "float32", scores), to = wanted(device, dtype, scores.length);
-  device.kernel(`${prefix}attention_softmax_${dtype}`).overRows(
-    heads * queries,
-    to.pointer,
-    from.pointer,
-    0,
-    0,
-    heads * queries,
-    heads,
-    first,
-    keys,
-    stride,
-    scale,
-    0,
-    1,
-  );
-  const y = to.take();
-  return dtype === "float32" ? y as Float32Array : bfloat16ToNumbers(y);
+) {
+  const { heads, queries, first, keys, stride } = shape, rows = rowsOf(shape);
+  const y = bench.wanted(dtype, scores.length), sizes = [rows, heads, queries, first, keys, stride];
+  bench.overRows(`attention_softmax_${dtype}`, rows, y, scores, null, null, ...sizes, scale, 0, 1);
+  return y;
 }
 
 /** Compares the softmax of random scores with its formula. */
-export function checkSoftmax(
-  device: Device,
-  random: Random,
-  shape: Scores,
-  dtype: FloatType,
-  prefix = "",
-): number {
-  const { heads, queries, first, keys, stride } = shape;
-  const scores = random.normals(heads * queries * stride, 20);
-  const scale = Math.fround(0.125);
-  const actual = softmax(device, scores, shape, dtype, scale, prefix);
+export function checkSoftmax(bench: Bench, shape: Scores, dtype: FloatType): number {
+  const { keys, stride } = shape, scores = bench.normals(rowsOf(shape) * stride, 20), scale = 0.125;
   const expected = new Float64Array(scores.length).fill(NaN); // what lies beyond `keys` stays poisoned
   let largest = 0;
-  for (let row = 0; row < heads * queries; row++) {
-    const visible = Math.min(keys, first + Math.floor(row / heads) + 1);
-    const seen = [...scores.subarray(row * stride, row * stride + visible)];
-    const top = Math.max(...seen);
-    const parts = seen.map((score) => Math.exp((score - top) * scale));
-    const sum = parts.reduce((a, b) => a + b);
+  logitsOf(scores, shape, VISIBILITIES[0], scale, null).forEach(({ logits }, row) => {
+    const top = Math.max(...logits), powers = logits.map((z) => Math.exp(z - top));
+    const sum = total(powers);
     expected.fill(0, row * stride, row * stride + keys);
-    expected.set(parts.map((part) => part / sum), row * stride);
-    largest = Math.max(largest, ...seen.map((score) => (top - score) * scale));
-  }
-  const tolerance = TOLERANCE.softmax(keys, largest);
+    expected.set(powers.map((power) => power / sum), row * stride);
+    largest = Math.max(largest, top - Math.min(...logits));
+  });
+  const y = softmax(bench, scores, shape, dtype, scale);
   const what = `softmax ${JSON.stringify(shape)} as ${dtype}`;
-  const allowed = dtype === "float32" ? tolerance : thenBfloat16(tolerance);
-  return assertClose(actual, expected, allowed, what);
+  return assertClose(y, expected, TOLERANCE.softmax(keys, largest), what);
 }
 
 /** What a query sees beside the keys before it, for the kernels in their general form. */
@@ -90,13 +73,14 @@ export interface Visibility {
 /** The logits of each row's visible keys, and where they begin, in float64. */
 function logitsOf(
   scores: Float32Array,
-  { heads, queries, first, keys, stride }: Scores,
+  shape: Scores,
   { window, causal }: Visibility,
   scale: number,
   slopes: Float32Array | null,
 ): { begin: number; logits: number[] }[] {
-  return Array.from({ length: heads * queries }, (_, row) => {
-    const position = first + Math.floor(row / heads);
+  const { heads, keys, stride } = shape;
+  return Array.from({ length: rowsOf(shape) }, (_, row) => {
+    const position = positionOf(shape, row);
     const end = causal ? Math.min(keys, position + 1) : keys;
     const begin = window ? Math.max(0, position + 1 - window) : 0;
     const logits = [...scores.subarray(row * stride + begin, row * stride + end)]
@@ -107,105 +91,175 @@ function logitsOf(
   });
 }
 
-/** Compares weights of random scores, by softmax or each by its sigmoid, and the gradients, with their formulas. */
+/** The kinds of weights, and the numbers that their kernels are given. */
+export const KINDS = {
+  softmax: [],
+  clipped: [1.375, -0.125],
+  sigmoid: [-1.5],
+  softpick: [2 ** -10],
+} as const;
+type Kind = keyof typeof KINDS;
+
+/** A row in float64, and what float32's errors are relative to. */
+interface WeighedRow {
+  weights: number[];
+  weightSizes: number[];
+  /** Of the logits, given those of the weights. */
+  gradients: number[];
+  gradientSizes: number[];
+  /** The logarithm of the divisor. */
+  logSum: number;
+  /** Largest argument of an exponential. */
+  largest: number;
+  /** Whether a logit is so near where gradients jump that float32 may see it on the other side. */
+  ambiguous: boolean;
+}
+
+const total = (values: number[]) => values.reduce((sum, value) => sum + value, 0);
+/** Weights that are exact to their own size, as are gradients w · (dw - mean). */
+const plainRow = (weights: number[], gradients: number[]) => {
+  const gradientSizes = gradients.map(Math.abs);
+  return { weights, weightSizes: weights, gradients, gradientSizes, ambiguous: false };
+};
+
+function weigh(kind: Kind, logits: number[], dw: number[], delta: number): WeighedRow {
+  if (kind === "sigmoid") {
+    const inner = logits.map((z) => z + KINDS.sigmoid[0]);
+    const weights = inner.map(sigmoid);
+    const gradients = weights.map((w, j) => w * (1 - w) * dw[j]);
+    const largest = Math.max(...inner.map(Math.abs));
+    return { ...plainRow(weights, gradients), logSum: NaN, largest };
+  }
+  const top = Math.max(...logits, ...kind === "softpick" ? [0] : []);
+  const powers = logits.map((z) => Math.exp(z - top)), one = Math.exp(-top);
+  const epsilon = KINDS.softpick[0] * one;
+  const sum = kind === "softpick"
+    ? total(powers.map((power) => Math.abs(power - one))) + epsilon
+    : total(powers);
+  const p = powers.map((power) => power / sum), logSum = top + Math.log(sum);
+  const largest = Math.max(...logits.map((z) => top - z), top);
+  if (kind === "softmax") {
+    return { ...plainRow(p, p.map((p, j) => p * (dw[j] - delta))), logSum, largest };
+  }
+  if (kind === "softpick") {
+    const gradients = logits.map((z, j) => p[j] * (z > 0 ? dw[j] - delta : delta));
+    return {
+      weights: p.map((p) => Math.max(0, p - one / sum)),
+      weightSizes: p.map((p) => p + one / sum),
+      gradients,
+      gradientSizes: gradients.map(Math.abs),
+      logSum,
+      largest,
+      ambiguous: logits.some((z) => Math.abs(z) < 1e-5),
+    };
+  }
+  const [stretch, low] = KINDS.clipped, stretched = p.map((p) => stretch * p + low);
+  const dp = stretched.map((w, j) => w >= 0 && w <= 1 ? stretch * dw[j] : 0);
+  const products = p.map((p, j) => p * dp[j]), mean = total(products);
+  return {
+    weights: stretched.map((w) => Math.min(1, Math.max(0, w))),
+    weightSizes: p.map((p) => stretch * p - low),
+    gradients: p.map((p, j) => p * (dp[j] - mean)),
+    gradientSizes: p.map((p, j) => p * (Math.abs(dp[j]) + total(products.map(Math.abs)))),
+    logSum,
+    largest,
+    ambiguous: stretched.some((w) => Math.min(Math.abs(w), Math.abs(w - 1)) < 1e-5),
+  };
+}
+
+/** Compares weights of random scores, and the gradients, with their formulas. */
 export function checkWeights(
-  device: Device,
-  random: Random,
+  bench: Bench,
   shape: Scores,
-  { visibility, kind, dtype, prefix = "" }: {
-    visibility: Visibility;
-    kind: "softmax" | "sigmoid";
-    dtype: FloatType;
-    prefix?: string;
-  },
-): number {
-  const { heads, queries, first, keys, stride } = shape, rows = heads * queries;
-  const scale = Math.fround(0.25), bias = Math.fround(-1.5), size = rows * stride;
-  const scores = random.normals(size, 4), upstream = random.normals(size);
-  const deltas = random.normals(rows);
+  { visibility, kind, dtype }: { visibility: Visibility; kind: Kind; dtype: FloatType },
+): number[] {
+  const { heads, queries, first, keys, stride } = shape, rows = rowsOf(shape);
+  const scale = Math.fround(0.25), size = rows * stride;
+  const upstream = bench.normals(size), deltas = bench.normals(rows);
   const slopes = visibility.sloped
     ? Float32Array.from({ length: heads }, (_, head) => 2 ** -(head + 1))
     : null;
-  const slopesAt = slopes ? given(device, "float32", slopes).pointer : 0;
-  const sums = kind === "softmax" ? wanted(device, "float32", rows) : null;
-  const weights = wanted(device, dtype, size);
-  const seen = [keys, stride, scale, visibility.window, Number(visibility.causal)];
-  const end = kind === "softmax" ? [] : [bias];
-  const extra = kind === "softmax" ? [sums!.pointer, slopesAt] : [];
-  device.kernel(`${prefix}attention_${kind}_${dtype}`).overRows(
-    rows,
-    weights.pointer,
-    given(device, "float32", scores).pointer,
-    ...extra,
-    rows,
-    heads,
-    first,
-    ...seen,
-    ...end,
-  );
-
-  const expected = new Float64Array(size).fill(NaN), gradients = expected.slice();
-  const logSums = new Float64Array(rows);
-  let largest = 0;
-  for (
-    const [row, { begin, logits }] of logitsOf(scores, shape, visibility, scale, slopes).entries()
-  ) {
-    const at = row * stride;
-    expected.fill(0, at, at + keys);
-    gradients.fill(0, at, at + keys);
-    const top = Math.max(...logits);
-    const sum = logits.reduce((sum, x) => sum + Math.exp(x - top), 0);
-    logSums[row] = top + Math.log(sum);
-    for (const [j, x] of logits.entries()) {
-      const dw = upstream[at + begin + j]!;
-      largest = Math.max(largest, kind === "softmax" ? top - x : Math.abs(x + bias));
-      const w = kind === "softmax" ? Math.exp(x - top) / sum : 1 / (1 + Math.exp(-(x + bias)));
-      expected[at + begin + j] = w;
-      gradients[at + begin + j] = scale * w *
-        (kind === "softmax" ? dw - deltas[row]! : (1 - w) * dw);
+  const inFloat64 = (scores: Float32Array) =>
+    logitsOf(scores, shape, visibility, scale, slopes).map(({ begin, logits }, row) => {
+      const at = row * stride + begin, dw = [...upstream.subarray(at, at + logits.length)];
+      return { at, ...weigh(kind, logits, dw, deltas[row]) };
+    });
+  const scores = bench.normals(size, 4);
+  let expectedRows = inFloat64(scores);
+  while (expectedRows.some(({ ambiguous }) => ambiguous)) {
+    for (const [row, { ambiguous }] of expectedRows.entries()) {
+      if (ambiguous) scores.set(bench.normals(stride, 4), row * stride);
     }
-  }
-  const tolerance = TOLERANCE.softmax(keys, largest + 8);
-  const allowed = dtype === "float32" ? tolerance : thenBfloat16(tolerance);
-  const what = `attention ${kind} ${JSON.stringify({ ...shape, ...visibility })} as ${dtype}`;
-  const numbers = (y: Float32Array | Uint16Array) =>
-    dtype === "float32" ? y as Float32Array : bfloat16ToNumbers(y as Uint16Array);
-  let worst = assertClose(numbers(weights.take() as Uint16Array), expected, allowed, what);
-  const given32 = logSums.map(Math.fround);
-  if (sums) {
-    const sizes = logSums.map((sum) => 1 + Math.abs(sum)); // of two terms, which may cancel
-    const got = sums.take() as Float32Array;
-    worst = Math.max(worst, assertClose(got, logSums, tolerance, `${what}: sums`, sizes));
+    expectedRows = inFloat64(scores);
   }
 
-  const again = wanted(device, dtype, size), dScores = wanted(device, dtype, size);
-  const more = kind === "softmax"
-    ? [
-      given(device, "float32", Float32Array.from(given32)).pointer,
-      given(device, "float32", deltas).pointer,
-      slopesAt,
-    ]
-    : [];
-  device.kernel(`${prefix}attention_${kind}_backward_${dtype}`).overRows(
-    rows,
-    again.pointer,
-    dScores.pointer,
-    given(device, "float32", scores).pointer,
-    given(device, "float32", upstream).pointer,
-    ...more,
-    rows,
-    heads,
-    first,
-    ...seen,
-    ...end,
-  );
+  const sums = bench.wanted("float32", rows), weights = bench.wanted(dtype, size);
+  const { window, causal } = visibility, extents = [rows, heads, queries, first, keys, stride];
+  const numbers = [...extents, scale, window, Number(causal), ...KINDS[kind]];
+  const kernel = `attention_${kind}`;
+  bench.overRows(`${kernel}_${dtype}`, rows, weights, scores, sums, slopes, ...numbers);
+
+  const [expected, sizes, gradients, gradientSizes] = [0, 0, 0, 0]
+    .map(() => new Float64Array(size).fill(NaN));
+  for (const [row, of] of expectedRows.entries()) {
+    for (const all of [expected, gradients]) all.fill(0, row * stride, row * stride + keys);
+    expected.set(of.weights, of.at);
+    sizes.set(of.weightSizes, of.at);
+    gradients.set(of.gradients.map((x) => scale * x), of.at);
+    gradientSizes.set(of.gradientSizes.map((x) => scale * x), of.at);
+  }
+  const logSums = Float64Array.from(expectedRows, ({ logSum }) => logSum);
+  const largest = Math.max(...expectedRows.map(({ largest }) => largest));
+  const tolerance = TOLERANCE.softmax(keys, largest + 8);
+  const what = `attention ${kind} ${JSON.stringify({ ...shape, ...visibility })} as ${dtype}`;
+  const errors = [assertClose(weights, expected, tolerance, what, sizes)];
+  if (kind !== "sigmoid") {
+    const terms = logSums.map((sum) => 1 + Math.abs(sum)); // of two, which may cancel
+    errors.push(assertClose(sums, logSums, tolerance, `${what}: sums`, terms));
+  }
+
+  const again = bench.wanted(dtype, size), dScores = bench.wanted(dtype, size);
+  const rowNumbers = [Float32Array.from(logSums), deltas, slopes];
+  const memory = [again, dScores, scores, upstream, ...rowNumbers];
+  bench.overRows(`${kernel}_backward_${dtype}`, rows, ...memory, ...numbers);
   const loose = TOLERANCE.softmax(keys, largest + 32); // log Σ exp was rounded
-  const looser = dtype === "float32" ? loose : thenBfloat16(loose);
-  assertClose(numbers(again.take() as Uint16Array), expected, looser, `${what}: weights again`);
-  return Math.max(
-    worst,
-    assertClose(numbers(dScores.take() as Uint16Array), gradients, looser, `${what}: gradients`),
-  );
+  assertClose(again, expected, loose, `${what}: weights again`, sizes);
+  errors.push(assertClose(dScores, gradients, loose, `${what}: gradients`, gradientSizes));
+  return errors;
+}
+
+/** Compares what the backward pass begins with, of random contexts and gradients, with sums in float64. */
+export function checkDeltas(
+  bench: Bench,
+  { batch, tokens, heads, group, d }: Record<"batch" | "tokens" | "heads" | "group" | "d", number>,
+  { dtype, summed }: { dtype: FloatType; summed: boolean },
+): number {
+  const rows = batch * tokens * heads * group, size = rows * d;
+  const given = [0, 1].map(() => bench.given(dtype, bench.normals(size)));
+  const [gradient, context] = given.map(({ numbers }) => numbers);
+  const sums = bench.normals(rows);
+  const deltas = bench.wanted("float32", rows), values = bench.wanted(dtype, size);
+  const more = [summed ? sums : null, batch, tokens, heads, group, d];
+  bench.overRows(`attention_deltas_${dtype}`, rows, deltas, values, ...given, ...more);
+  const expected = new Float64Array(rows), sizes = expected.slice(), moved = gradient.slice();
+  for (let from = 0; from < rows; from++) { // [batch, tokens, heads, group]
+    const inGroup = from % group, head = Math.floor(from / group) % heads;
+    const token = Math.floor(from / group / heads) % tokens;
+    const sequence = Math.floor(from / group / heads / tokens);
+    const to = ((sequence * heads + head) * tokens + token) * group + inGroup;
+    for (let j = 0; j < d; j++) {
+      const product = gradient[from * d + j] * context[from * d + j];
+      expected[to] += product;
+      sizes[to] += Math.abs(product);
+      moved[to * d + j] = gradient[from * d + j];
+    }
+    if (!summed) continue;
+    expected[to] -= sums[to];
+    sizes[to] += Math.abs(sums[to]);
+  }
+  const what = `attention deltas ${JSON.stringify({ batch, tokens, heads, group, d })} as ${dtype}`;
+  assertAllSame(values, moved, `${what}: gradients moved`);
+  return assertClose(deltas, expected, TOLERANCE.sum(d + 1), what, sizes);
 }
 
 /** All that visibility can be. */
@@ -218,65 +272,65 @@ export const VISIBILITIES: readonly Visibility[] = [
 
 /** Compares the sums over queries of random probabilities with sums in float64. */
 export function checkSums(
-  device: Device,
-  random: Random,
+  bench: Bench,
   { heads, queries, keys, stride }: Scores,
   dtype: FloatType,
-  prefix = "",
 ): number {
-  const rounded = numbersToBfloat16(random.normals(heads * queries * stride).map(Math.abs));
-  const numbers = bfloat16ToNumbers(rounded);
-  const sumsStride = keys + 2;
-  const before = random.normals(heads * sumsStride).map(Math.abs);
-  const from = given(device, dtype, dtype === "float32" ? numbers : rounded);
-  const sums = given(device, "float32", before);
-  device.kernel(`${prefix}attention_column_sums_${dtype}`).overRows(
-    heads * Math.ceil(keys / 32),
-    sums.pointer,
-    from.pointer,
-    heads,
-    queries,
-    keys,
-    stride,
-    sumsStride,
-  );
-  const expected = Float64Array.from(before);
+  const from = bench.given(dtype, bench.normals(heads * queries * stride).map(Math.abs));
+  const sumsStride = keys + 2, sizes = [heads, queries, keys, stride, sumsStride];
+  const sums = bench.given("float32", bench.normals(heads * sumsStride).map(Math.abs));
+  const kernel = `attention_column_sums_${dtype}`;
+  bench.overRows(kernel, heads * Math.ceil(keys / 32), sums, from, ...sizes);
+  const expected = sums.numbers.slice();
   for (let head = 0; head < heads; head++) {
     for (let query = 0; query < queries; query++) {
       for (let key = 0; key < keys; key++) {
-        expected[head * sumsStride + key] += numbers[(query * heads + head) * stride + key];
+        expected[head * sumsStride + key] += from.numbers[(query * heads + head) * stride + key];
       }
     }
   }
   const what = `sums of [${heads}, ${queries}, ${keys}] as ${dtype}`;
-  return assertClose(sums.take(), expected, TOLERANCE.sum(queries), what);
+  return assertClose(sums, expected, TOLERANCE.sum(queries), what);
 }
 
 const SHAPES: Scores[] = [
   { heads: 2, queries: 33, first: 0, keys: 33, stride: 36 },
   { heads: 3, queries: 31, first: 100, keys: 131, stride: 131 },
+  { batch: 3, heads: 2, queries: 9, first: 4, keys: 13, stride: 13 },
 ];
+const CONTEXTS = [
+  { batch: 2, tokens: 5, heads: 3, group: 2, d: 33 },
+  { batch: 1, tokens: 67, heads: 1, group: 1, d: 64 },
+];
+/** Slopes belong to the heads that share one key-value head. */
+const fits = ({ batch = 1 }: Scores, { sloped }: Visibility) => batch === 1 || !sloped;
 
 /** Each kernel of attention.cu. */
-export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).flatMap((dtype) => [
-  {
-    kernels: [`attention_softmax_${dtype}`],
-    run: (device, random) =>
-      Math.max(...SHAPES.map((shape) => checkSoftmax(device, random, shape, dtype))),
-  },
-  ...(["softmax", "sigmoid"] as const).map((kind): SelfTest => ({
-    kernels: [`attention_${kind}_${dtype}`, `attention_${kind}_backward_${dtype}`],
-    run: (device, random) =>
-      Math.max(
-        ...SHAPES.flatMap((shape) =>
-          VISIBILITIES.filter(({ sloped }) => kind === "softmax" || !sloped)
-            .map((visibility) => checkWeights(device, random, shape, { visibility, kind, dtype }))
+export const selfTests = FLOATS.flatMap((dtype) => [
+  selfTest(
+    [`attention_softmax_${dtype}`],
+    (bench) => SHAPES.map((shape) => checkSoftmax(bench, shape, dtype)),
+  ),
+  ...(Object.keys(KINDS) as Kind[]).map((kind) => {
+    const kernels = [`attention_${kind}_${dtype}`, `attention_${kind}_backward_${dtype}`];
+    return selfTest(
+      kernels,
+      (bench) =>
+        SHAPES.flatMap((shape) =>
+          VISIBILITIES.filter((one) => fits(shape, one))
+            .flatMap((visibility) => checkWeights(bench, shape, { visibility, kind, dtype }))
         ),
+    );
+  }),
+  selfTest(
+    [`attention_deltas_${dtype}`],
+    (bench) =>
+      CONTEXTS.flatMap((shape) =>
+        [true, false].map((summed) => checkDeltas(bench, shape, { dtype, summed }))
       ),
-  })),
-  {
-    kernels: [`attention_column_sums_${dtype}`],
-    run: (device, random) =>
-      Math.max(...SHAPES.map((shape) => checkSums(device, random, shape, dtype))),
-  },
+  ),
+  selfTest(
+    [`attention_column_sums_${dtype}`],
+    (bench) => SHAPES.slice(0, 2).map((shape) => checkSums(bench, shape, dtype)),
+  ),
 ]);

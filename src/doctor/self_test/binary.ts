@@ -1,14 +1,9 @@
 // Elementwise operations of two and three operands, broadcast together, against formulas in float64: binary.cu,
 // compare.cu and select.cu.
 
-import type { Device } from "../../cuda/device.ts";
 import { walkOf } from "../../tensor/broadcast.ts";
-import type { DType } from "../../tensor/dtype.ts";
 import { elements, rowMajor } from "../../tensor/strides.ts";
-import { compareElements, input, output } from "./elementwise.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { TOLERANCE } from "./tolerance.ts";
+import { assertClose, type Bench, type DType, FLOATS, selfTest, TOLERANCE } from "./self_test.ts";
 
 /** An operation in float64. */
 export interface PlainOperation {
@@ -28,7 +23,7 @@ export interface PlainOperation {
   positive?: boolean;
 }
 
-const FLOATS = ["float32", "bfloat16"] as const, NUMBERS = [...FLOATS, "int32"] as const;
+const NUMBERS = [...FLOATS, "int32"] as const;
 const binary = (
   name: string,
   dtypes: readonly DType[],
@@ -40,7 +35,7 @@ const comparison = (
   dtypes: readonly DType[],
   value: (a: number, b: number) => boolean,
 ) =>
-  binary(name, dtypes, (a, b) => Number(value(a!, b!)), {
+  binary(name, dtypes, (a, b) => Number(value(a, b)), {
     kernel: `compare_${name}`,
     result: "uint8",
   });
@@ -53,32 +48,32 @@ const gradient = (
 
 /** Every operation. */
 export const OPERATIONS: PlainOperation[] = [
-  binary("add", NUMBERS, (a, b) => a! + b!),
-  binary("sub", NUMBERS, (a, b) => a! - b!),
-  binary("mul", NUMBERS, (a, b) => a! * b!),
-  binary("maximum", NUMBERS, (a, b) => Math.max(a!, b!)),
-  binary("minimum", NUMBERS, (a, b) => Math.min(a!, b!)),
+  binary("add", NUMBERS, (a, b) => a + b),
+  binary("sub", NUMBERS, (a, b) => a - b),
+  binary("mul", NUMBERS, (a, b) => a * b),
+  binary("maximum", NUMBERS, (a, b) => Math.max(a, b)),
+  binary("minimum", NUMBERS, (a, b) => Math.min(a, b)),
   // The host's compiler may multiply by a reciprocal.
-  binary("div", FLOATS, (a, b) => a! / b!, { roundings: 3 }),
-  binary("pow", FLOATS, (a, b) => a! ** b!, { roundings: 8, positive: true }),
+  binary("div", FLOATS, (a, b) => a / b, { roundings: 3 }),
+  binary("pow", FLOATS, (a, b) => a ** b, { roundings: 8, positive: true }),
   comparison("equal", [...NUMBERS, "uint8"], (a, b) => a === b),
   comparison("not_equal", [...NUMBERS, "uint8"], (a, b) => a !== b),
   comparison("less", NUMBERS, (a, b) => a < b),
   comparison("less_equal", NUMBERS, (a, b) => a <= b),
   comparison("and", ["uint8"], (a, b) => a !== 0 && b !== 0),
   comparison("or", ["uint8"], (a, b) => a !== 0 || b !== 0),
-  binary("where", [...NUMBERS, "uint8"], (condition, a, b) => condition ? a! : b!, {
+  binary("where", [...NUMBERS, "uint8"], (condition, a, b) => condition ? a : b, {
     kernel: "select_where",
     first: "uint8",
   }),
-  gradient("div_denominator", (g, a, b) => -g! * a! / (b! * b!)),
-  gradient("maximum", (g, a, b) => a! < b! ? 0 : a === b ? g! / 2 : g!),
-  gradient("minimum", (g, a, b) => b! < a! ? 0 : a === b ? g! / 2 : g!),
-  gradient("pow_base", (g, a, b) => b === 0 ? 0 : g! * b! * a! ** (b! - 1), {
+  gradient("div_denominator", (g, a, b) => -g * a / (b * b)),
+  gradient("maximum", (g, a, b) => a < b ? 0 : a === b ? g / 2 : g),
+  gradient("minimum", (g, a, b) => b < a ? 0 : a === b ? g / 2 : g),
+  gradient("pow_base", (g, a, b) => b === 0 ? 0 : g * b * a ** (b - 1), {
     positive: true,
     roundings: 16,
   }),
-  gradient("pow_exponent", (g, a, b) => a === 0 && b! >= 0 ? 0 : g! * a! ** b! * Math.log(a!), {
+  gradient("pow_exponent", (g, a, b) => a === 0 && b >= 0 ? 0 : g * a ** b * Math.log(a), {
     positive: true,
     roundings: 16,
   }),
@@ -94,52 +89,47 @@ export function dense(...shape: number[]): Lay {
 
 /** Compares an operation over `shape` of operands that lie so. */
 export function checkOperation(
-  device: Device,
-  random: Random,
+  bench: Bench,
   operation: PlainOperation,
   dtype: DType,
   shape: readonly number[],
   lays: readonly Lay[],
-  prefix = "",
 ): number {
   const { kernel, value, positive, first, result = dtype, roundings } = operation;
   const whole = (type: DType) => type === "int32" || type === "uint8";
   const draw = (count: number, type: DType) =>
     whole(type)
-      ? Float64Array.from({ length: count }, () => random.below(7) - (type === "int32" ? 3 : 0))
-      : random.normals(count).map((x) => positive ? Math.abs(x) + 0.1 : Math.round(x * 64) / 64);
+      ? Float64Array.from(
+        { length: count },
+        () => bench.random.below(7) - (type === "int32" ? 3 : 0),
+      )
+      : bench.normals(count).map((x) => positive ? Math.abs(x) + 0.1 : Math.round(x * 64) / 64);
   const operands = lays.map((lay, k) => {
     const type = k === 0 ? first ?? dtype : dtype;
-    const last = lay?.shape.reduce((sum, extent, i) => sum + (extent - 1) * lay.strides[i]!, 0) ??
-      0;
+    const { shape = [], strides = [] } = lay ?? {};
+    const last = shape.reduce((sum, extent, i) => sum + (extent - 1) * strides[i], 0);
     const numbers = draw(last + 1, type);
-    return lay ? input(device, type, numbers) : { pointer: 0, numbers };
+    return lay ? bench.given(type, numbers) : { pointer: 0, numbers };
   });
-  const size = elements(shape);
-  const y = output(device, result, size);
-  const numbers = operands.map(({ pointer, numbers }) => pointer === 0 ? numbers[0]! : 0);
-  device.kernel(`${prefix}${kernel}_${dtype}`).overElements(
-    size,
-    y.pointer,
-    ...operands.map(({ pointer }) => pointer),
-    ...numbers.slice(-2),
-    ...walkOf("compute", shape, lays),
-  );
+  const size = elements(shape), y = bench.wanted(result, size);
+  const numbers = operands.map(({ pointer, numbers }) => pointer === 0 ? numbers[0] : 0);
+  const rest = [...numbers.slice(-2), ...walkOf("compute", shape, lays)];
+  bench.overElements(`${kernel}_${dtype}`, size, y, ...operands, ...rest);
   const expected = Float64Array.from({ length: size }, (_, at) => {
     const offsets = lays.map(() => 0);
     let rest = at;
     for (let axis = shape.length - 1; axis >= 0; axis--) {
-      const index = rest % shape[axis]!;
-      rest = Math.floor(rest / shape[axis]!);
+      const index = rest % shape[axis];
+      rest = Math.floor(rest / shape[axis]);
       lays.forEach((lay, k) => {
         const own = lay ? axis + lay.shape.length - shape.length : -1;
-        if (own >= 0 && lay!.shape[own]! > 1) offsets[k]! += index * lay!.strides[own]!;
+        if (own >= 0 && lay!.shape[own] > 1) offsets[k] += index * lay!.strides[own];
       });
     }
-    return value(...operands.map(({ numbers }, k) => numbers[offsets[k]!]!));
+    return value(...operands.map(({ numbers }, k) => numbers[offsets[k]]));
   });
   const what = `${kernel} of ${dtype} over [${shape}]`;
-  return compareElements(y, result, expected, TOLERANCE.elementwise(roundings), what);
+  return assertClose(y, expected, TOLERANCE.elementwise(roundings), what);
 }
 
 /** Operands that take each way through a kernel: shapes, and how the operands lie. */
@@ -156,12 +146,12 @@ export function waysThrough(operands: number): [number[], Lay[]][] {
     [[], [dense(), dense()]],
   ];
   if (operands === 2) {
-    return pairs.flatMap(([shape, [a, b]]) => [[shape, [a!, b!]], [shape, [b!, a!]]]);
+    return pairs.flatMap(([shape, [a, b]]) => [[shape, [a, b]], [shape, [b, a]]]);
   }
   return pairs.flatMap(([shape, [a, b]]) => [
-    [shape, [dense(...shape), a!, b!]],
-    [shape, [dense(...shape), b!, a!]],
-    ...a ? [[shape, [a, b!, a]] as [number[], Lay[]]] : [],
+    [shape, [dense(...shape), a, b]],
+    [shape, [dense(...shape), b, a]],
+    ...a ? [[shape, [a, b, a]] as [number[], Lay[]]] : [],
   ]);
 }
 
@@ -171,14 +161,14 @@ export function operandsOf({ kernel }: PlainOperation): number {
 }
 
 /** Each kernel of binary.cu, compare.cu and select.cu. */
-export const selfTests: SelfTest[] = OPERATIONS.flatMap((operation) =>
-  operation.dtypes.map((dtype): SelfTest => ({
-    kernels: [`${operation.kernel}_${dtype}`],
-    run: (device, random) =>
-      Math.max(
-        ...waysThrough(operandsOf(operation)).map(([shape, lays]) =>
-          checkOperation(device, random, operation, dtype, shape, lays)
+export const selfTests = OPERATIONS.flatMap((operation) =>
+  operation.dtypes.map((dtype) =>
+    selfTest(
+      [`${operation.kernel}_${dtype}`],
+      (bench) =>
+        waysThrough(operandsOf(operation)).map(([shape, lays]) =>
+          checkOperation(bench, operation, dtype, shape, lays)
         ),
-      ),
-  }))
+    )
+  )
 );

@@ -1,18 +1,37 @@
 // How results are compared with a reference in float64, and bfloat16 as the reference has it.
 
+import type { Guarded } from "./guarded.ts";
+import { thenBfloat16 } from "./tolerance.ts";
+
+/** Numbers, or what a kernel left in memory. */
+type Result = ArrayLike<number> | Guarded;
+
 /**
  * Fails unless each value is within `tolerance` · size of the expected one; NaN and infinities must agree.
  *
+ * @param tolerance of float32 results; those in memory as bfloat16 are rounded once more, and whole numbers
+ * are the same
  * @param sizes what errors are relative to; by default the expected values
  * @returns the largest error relative to its size
  */
 export function assertClose(
-  actual: ArrayLike<number>,
+  actual: Result,
   expected: ArrayLike<number>,
   tolerance: number,
   what: string,
   sizes?: ArrayLike<number>,
 ): number {
+  if ("take" in actual) {
+    const { dtype } = actual, taken = actual.read();
+    if (dtype === "float32") return assertClose(taken, expected, tolerance, what, sizes);
+    if (dtype !== "bfloat16") return assertClose(taken, expected, 0, what);
+    // The last place of denormal numbers, which bfloat16 has fewer of than float32.
+    const normal = Float64Array.from(
+      sizes ?? expected,
+      (size) => Math.max(Math.abs(size), 2 ** -126),
+    );
+    return assertClose(taken, expected, thenBfloat16(tolerance), what, normal);
+  }
   assertSame(actual.length, expected.length, `${what}: number of values`);
   let largest = 0;
   for (let i = 0; i < expected.length; i++) {
@@ -33,12 +52,12 @@ export function assertSame(actual: number, expected: number, what: string): void
   if (!Object.is(actual, expected)) throw new Error(`${what}: ${actual}, expected ${expected}`);
 }
 
-/** Fails unless all numbers are the same, in order. */
-export function assertAllSame(
-  actual: ArrayLike<number>,
-  expected: ArrayLike<number>,
-  what: string,
-): void {
+/** Fails unless all numbers are the same, in order; what is in memory as bfloat16 is compared as bits. */
+export function assertAllSame(actual: Result, expected: ArrayLike<number>, what: string): void {
+  if ("take" in actual) {
+    const isBits = actual.dtype === "bfloat16" && !(expected instanceof Uint16Array);
+    return assertAllSame(actual.take(), isBits ? numbersToBfloat16(expected) : expected, what);
+  }
   assertSame(actual.length, expected.length, `${what}: number of values`);
   for (let i = 0; i < expected.length; i++) {
     assertSame(actual[i]!, expected[i]!, `${what}: value ${i}`);

@@ -1,11 +1,7 @@
 // Copies between strided places against a copy element by element, to the byte.
 
-import type { Device } from "../../cuda/device.ts";
 import { copyStrided } from "../../tensor/copy_strided.ts";
-import { assertSame } from "./compare.ts";
-import { given, wanted } from "./guarded.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
+import { assertSame, type Bench, selfTest } from "./self_test.ts";
 
 /** A copy over `shape` between places with these strides. */
 export interface Copy {
@@ -34,25 +30,12 @@ const reach = ({ shape }: Copy, strides: readonly number[]) =>
   shape.includes(0) ? 0 : shape.reduce((sum, extent, i) => sum + (extent - 1) * strides[i], 1);
 
 /** Copies random bytes and compares the target, its gaps too, with what belongs there. */
-export function checkCopy(
-  device: Device,
-  random: Random,
-  copy: Copy,
-  bytes: number,
-  prefix = "",
-): number {
-  const { shape, to, from } = copy;
-  const data = random.bytes(reach(copy, from) * bytes);
-  const source = given(device, "uint8", data);
-  const target = wanted(device, "uint8", reach(copy, to) * bytes);
-  const named = { kernel: (name: string) => device.kernel(prefix + name) };
-  copyStrided(
-    named,
-    bytes,
-    shape,
-    { pointer: target.pointer, strides: to },
-    { pointer: source.pointer, strides: from },
-  );
+export function checkCopy(bench: Bench, copy: Copy, bytes: number): void {
+  const { shape, to, from } = copy, data = bench.random.bytes(reach(copy, from) * bytes);
+  const { pointer } = bench.given("uint8", data);
+  const target = bench.wanted("uint8", reach(copy, to) * bytes);
+  const place = { pointer: target.pointer, strides: to };
+  copyStrided(bench.device, bytes, shape, place, { pointer, strides: from });
   const expected = new Uint8Array(reach(copy, to) * bytes).fill(0xff);
   const visit = (axis: number, at: number, place: number) => {
     if (axis === shape.length) {
@@ -66,17 +49,16 @@ export function checkCopy(
   visit(0, 0, 0);
   const taken = target.take(), wrong = taken.findIndex((byte, i) => byte !== expected[i]);
   assertSame(wrong, -1, `${JSON.stringify(copy)}, ${bytes} bytes: the first byte that is wrong`);
-  return 0;
 }
 
 /** Each kernel of copy.cu. */
-export const selfTests: SelfTest[] = [1, 2, 4, 8].flatMap((bytes): SelfTest[] => [
-  {
-    kernels: [`copy_strided_${bytes}`],
-    run: (device, random) => checkCopy(device, random, permuted([5, 7, 65], [1, 0, 2], 3), bytes),
-  },
-  {
-    kernels: [`copy_transposed_${bytes}`],
-    run: (device, random) => checkCopy(device, random, permuted([3, 65, 130], [0, 2, 1], 1), bytes),
-  },
+export const selfTests = [1, 2, 4, 8].flatMap((bytes) => [
+  selfTest(
+    [`copy_strided_${bytes}`],
+    (bench) => checkCopy(bench, permuted([5, 7, 65], [1, 0, 2], 3), bytes),
+  ),
+  selfTest(
+    [`copy_transposed_${bytes}`],
+    (bench) => checkCopy(bench, permuted([3, 65, 130], [0, 2, 1], 1), bytes),
+  ),
 ]);

@@ -1,12 +1,7 @@
 // Products of row-major matrices against sums in float64; the columns of cuBLAS are not seen from here.
 
-import type { Device } from "../../cuda/device.ts";
 import { gemm, type GemmType } from "../../cuda/gemm.ts";
-import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
-import { given } from "./guarded.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
+import { assertClose, type Bench, type SelfTest, TOLERANCE } from "./self_test.ts";
 
 /** One product; `gap` elements lie between rows. */
 export interface Product {
@@ -25,8 +20,7 @@ export interface Product {
 
 /** Compares a product of random matrices with sums in float64. */
 export function checkProduct(
-  device: Device,
-  random: Random,
+  bench: Bench,
   input: GemmType,
   output: GemmType,
   of: Product,
@@ -43,57 +37,41 @@ export function checkProduct(
     b: (transposeB ? columns : inner) * strides.b,
     c: rows * strides.c,
   };
-  const draw = (length: number, type: GemmType, poison = false) => {
-    const values = poison ? new Float32Array(length).fill(NaN) : random.normals(length);
-    const bits = numbersToBfloat16(values);
-    const memory = given(device, type, type === "float32" ? values : bits);
-    return { memory, values: type === "float32" ? values : bfloat16ToNumbers(bits) };
-  };
+  const draw = (length: number, type: GemmType, poison = false) =>
+    bench.given(type, poison ? new Float32Array(length).fill(NaN) : bench.normals(length));
   const a = draw(sizes.a * (of.shareA ? 1 : batch), input), b = draw(sizes.b * batch, input);
   const c = draw(sizes.c * batch, output, beta === 0);
   const strideA = of.shareA ? 0 : sizes.a;
-  gemm(device, {
-    a: { pointer: a.memory.pointer, rowStride: strides.a, batchStride: strideA },
-    b: { pointer: b.memory.pointer, rowStride: strides.b, batchStride: sizes.b },
-    c: { pointer: c.memory.pointer, rowStride: strides.c, batchStride: sizes.c },
-    rows,
-    columns,
-    inner,
-    batch,
-    transposeA,
-    transposeB,
-    tf32,
-    alpha,
-    beta,
-    input,
-    output,
+  const extents = { rows, columns, inner, batch, transposeA, transposeB };
+  gemm(bench.device, {
+    a: { pointer: a.pointer, rowStride: strides.a, batchStride: strideA },
+    b: { pointer: b.pointer, rowStride: strides.b, batchStride: sizes.b },
+    c: { pointer: c.pointer, rowStride: strides.c, batchStride: sizes.c },
+    ...extents,
+    ...{ tf32, alpha, beta, input, output },
   });
-  const expected = Float64Array.from(c.values), scales = new Float64Array(expected.length);
+  const expected = c.numbers.slice(), scales = new Float64Array(expected.length);
   for (let i = 0; i < batch; i++) {
     for (let r = 0; r < rows; r++) {
       for (let column = 0; column < columns; column++) {
         let sum = 0, scale = 0;
         for (let k = 0; k < inner; k++) {
-          const x = a.values[i * strideA + (transposeA ? k * strides.a + r : r * strides.a + k)];
+          const x = a.numbers[i * strideA + (transposeA ? k * strides.a + r : r * strides.a + k)];
           const at = transposeB ? column * strides.b + k : k * strides.b + column;
-          const product = x * b.values[i * sizes.b + at];
+          const product = x * b.numbers[i * sizes.b + at];
           sum += product;
           scale += Math.abs(product);
         }
         const at = i * sizes.c + r * strides.c + column;
-        const old = beta === 0 ? 0 : beta * c.values[at];
+        const old = beta === 0 ? 0 : beta * c.numbers[at];
         expected[at] = alpha * sum + old;
         scales[at] = Math.abs(alpha) * scale + Math.abs(old);
       }
     }
   }
-  const taken = c.memory.take();
-  const numbers = output === "float32" ? taken : bfloat16ToNumbers(taken);
   const rounds = tf32 && input === "float32";
   const tolerance = rounds ? TOLERANCE.tf32Product(inner) : TOLERANCE.product(inner);
-  const what = `${input} → ${output} ${JSON.stringify(of)}`;
-  const allowed = output === "float32" ? tolerance : thenBfloat16(tolerance);
-  return assertClose(numbers, expected, allowed, what, scales);
+  return assertClose(c, expected, tolerance, `${input} → ${output} ${JSON.stringify(of)}`, scales);
 }
 
 const ENDS: [GemmType, GemmType][] = [
@@ -106,17 +84,10 @@ const ENDS: [GemmType, GemmType][] = [
 export const selfTests: SelfTest[] = ENDS.map(([input, output]) => ({
   kernels: [],
   name: `product of ${input} into ${output}`,
-  run: (device, random) =>
-    Math.max(...[false, true].map((transposeB) => {
-      const shape = {
-        rows: 33,
-        columns: 65,
-        inner: 127,
-        transposeB,
-        batch: 3,
-        alpha: -0.5,
-        beta: 1,
-      };
-      return checkProduct(device, random, input, output, shape);
-    })),
+  run(bench) {
+    const shape = { rows: 33, columns: 65, inner: 127, batch: 3, alpha: -0.5, beta: 1 };
+    return [false, true].map((transposeB) =>
+      checkProduct(bench, input, output, { ...shape, transposeB })
+    );
+  },
 }));

@@ -1,8 +1,9 @@
 // Memory for kernels under test: guard zones around inputs and outputs, and outputs that are poisoned.
 
 import type { Device } from "../../cuda/device.ts";
-import { BYTES_PER_ELEMENT, type DataOf, type DType } from "../../tensor/dtype.ts";
+import { BYTES_PER_ELEMENT, type DataOf, type DType, newData } from "../../tensor/dtype.ts";
 import { Tensor } from "../../tensor/tensor.ts";
+import { bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
 
 // Bytes on each side. AddressSanitizer guards the memory itself, and sees reads as well.
 const guardBytes = () => Deno.env.get("OUTLIERSCOPE_SANITIZE") ? 0 : 192;
@@ -12,11 +13,23 @@ const POISON = 0xff;
 const ZONE = 0xa5;
 
 /** Device memory between two guard zones. */
-export interface Guarded<D extends DType> {
+export interface Guarded<D extends DType = DType> {
+  dtype: D;
   /** Device pointer of the first element. */
   pointer: number;
   /** Its elements, after a check that the guard zones are as they were. */
   take(): DataOf<D>;
+  /** The same as numbers, those of bfloat16 too. */
+  read(): Float64Array;
+}
+
+/** An input, with its elements as the kernel has them. */
+export interface Given<D extends DType = DType> extends Guarded<D> {
+  numbers: Float64Array;
+}
+
+function numbersOf(dtype: DType, elements: ArrayLike<number>): Float64Array {
+  return Float64Array.from(dtype === "bfloat16" ? bfloat16ToNumbers(elements) : elements);
 }
 
 function guarded<D extends DType>(
@@ -36,7 +49,11 @@ function guarded<D extends DType>(
     device.copy(pointer, inner.pointer, bytes);
   }
   return {
+    dtype,
     pointer,
+    read() {
+      return numbersOf(dtype, this.take());
+    },
     take() {
       const all = whole.dataSync();
       const zones = [all.subarray(0, guard), all.subarray(guard + bytes)];
@@ -53,12 +70,20 @@ function guarded<D extends DType>(
   };
 }
 
-/** An input: reading beyond it gives NaN. */
-export function given<D extends DType>(device: Device, dtype: D, data: ArrayLike<number>) {
-  return guarded(device, dtype, data.length, data);
+/** An input: reading beyond it gives NaN. Numbers are rounded to bfloat16, unless they are its bits already. */
+export function given<D extends DType>(
+  device: Device,
+  dtype: D,
+  data: ArrayLike<number>,
+): Given<D> {
+  const isRounded = dtype !== "bfloat16" || data instanceof Uint16Array;
+  const elements = newData(dtype, data.length);
+  elements.set(isRounded ? data : numbersToBfloat16(data));
+  const numbers = numbersOf(dtype, elements);
+  return { ...guarded(device, dtype, data.length, elements), numbers };
 }
 
 /** A poisoned output: an element that is not written stays NaN. */
-export function wanted<D extends DType>(device: Device, dtype: D, length: number) {
+export function wanted<D extends DType>(device: Device, dtype: D, length: number): Guarded<D> {
   return guarded(device, dtype, length);
 }

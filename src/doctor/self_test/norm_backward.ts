@@ -1,12 +1,13 @@
 // Gradients of norms of rows against their formulas in float64.
 
-import type { Device } from "../../cuda/device.ts";
-import type { FloatType } from "../../tensor/dtype.ts";
-import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
-import { given, wanted } from "./guarded.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { TOLERANCE } from "./tolerance.ts";
+import {
+  assertClose,
+  type Bench,
+  FLOATS,
+  type FloatType,
+  selfTest,
+  TOLERANCE,
+} from "./self_test.ts";
 
 /** Which norm, what type the gradient of its result has, and what is asked for. */
 export interface NormBackwardKind {
@@ -20,55 +21,29 @@ export interface NormBackwardKind {
 
 /** Compares the gradients of a norm of random rows, summed over `parts`, with their formulas. */
 export function checkNormBackward(
-  device: Device,
-  random: Random,
+  bench: Bench,
   [rows, columns, parts]: readonly [rows: number, columns: number, parts: number],
   { norm, dtype, base: based, frozen }: NormBackwardKind,
-  prefix = "",
-): number {
+): number[] {
   const count = rows * columns, layer = norm === "layer";
-  const x = random.normals(count, 3), gain = random.normals(columns);
-  const means = layer ? random.normals(rows) : new Float32Array(rows);
-  const scales = random.normals(rows).map(Math.abs);
-  const base = based ? random.normals(count) : undefined;
-  const bits = numbersToBfloat16(random.normals(count));
-  const g = dtype === "float32" ? random.normals(count) : bfloat16ToNumbers(bits);
+  const x = bench.normals(count, 3), gain = bench.normals(columns);
+  const means = layer ? bench.normals(rows) : new Float32Array(rows);
+  const scales = bench.normals(rows).map(Math.abs);
+  const base = based ? bench.normals(count) : undefined;
+  const dy = bench.given(dtype, bench.normals(count)), g = dy.numbers;
 
-  const input = (data?: Float32Array) => data && given(device, "float32", data);
-  const inputs = {
-    g: given(device, dtype, dtype === "float32" ? g : bits),
-    base: input(base),
-    x: input(x)!,
-    gain: input(gain)!,
-    means: layer ? input(means) : undefined,
-    scales: input(scales)!,
-  };
-  const dx = wanted(device, "float32", count);
-  const width = (layer ? 2 : 1) * columns;
-  const partial = frozen ? undefined : wanted(device, "float32", parts * width);
-  device.kernel(`${prefix}${norm}_norm_backward_${dtype}`).overRows(
-    parts,
-    dx.pointer,
-    partial?.pointer ?? 0,
-    inputs.g.pointer,
-    inputs.base?.pointer ?? 0,
-    inputs.x.pointer,
-    inputs.gain.pointer,
-    inputs.means?.pointer ?? 0,
-    inputs.scales.pointer,
-    rows,
-    columns,
-    parts,
-  );
-  const total = wanted(device, "float32", width);
+  const dx = bench.wanted("float32", count), width = (layer ? 2 : 1) * columns;
+  const partial = frozen ? undefined : bench.wanted("float32", parts * width);
+  const inputs = [dy, base, x, gain, layer ? means : null, scales, rows, columns, parts];
+  bench.overRows(`${norm}_norm_backward_${dtype}`, parts, dx, partial, ...inputs);
+  const total = bench.wanted("float32", width);
   if (partial) {
-    device.kernel(`${prefix}sum_parts`)
-      .overElements(width, total.pointer, partial.pointer, parts, width);
+    bench.overElements("sum_parts", width, total, partial, parts, width);
     partial.take(); // for its guard zones
   }
 
-  const expected = new Float64Array(count), sizes = new Float64Array(count);
-  const totals = new Float64Array(width), totalSizes = new Float64Array(width);
+  const expected = new Float64Array(count), sizes = expected.slice();
+  const totals = new Float64Array(width), totalSizes = totals.slice();
   for (let r = 0; r < rows; r++) {
     const each = Array.from({ length: columns }, (_, c) => {
       const at = r * columns + c, unit = (x[at] - means[r]) * scales[r];
@@ -95,19 +70,19 @@ export function checkNormBackward(
     }
   }
   const what = `${norm}_norm_backward_${dtype} [${rows}, ${columns}] in ${parts} parts`;
-  return Math.max(
-    assertClose(dx.take(), expected, TOLERANCE.sum(columns), `${what}: dx`, sizes),
-    partial
-      ? assertClose(total.take(), totals, TOLERANCE.sum(rows), `${what}: gain, bias`, totalSizes)
-      : 0,
-  );
+  const ofSums = [total, totals, TOLERANCE.sum(rows), `${what}: gain, bias`, totalSizes] as const;
+  return [
+    assertClose(dx, expected, TOLERANCE.sum(columns), `${what}: dx`, sizes),
+    partial ? assertClose(...ofSums) : 0,
+  ];
 }
 
 /** Each kernel of norm_backward.cu. */
-export const selfTests: SelfTest[] = (["rms", "layer"] as const).flatMap((norm) =>
-  (["float32", "bfloat16"] as const).map((dtype): SelfTest => ({
-    kernels: [`${norm}_norm_backward_${dtype}`, "sum_parts"],
-    run: (device, random) =>
-      checkNormBackward(device, random, [129, 577, 9], { norm, dtype, base: true }),
-  }))
+export const selfTests = (["rms", "layer"] as const).flatMap((norm) =>
+  FLOATS.map((dtype) =>
+    selfTest(
+      [`${norm}_norm_backward_${dtype}`, "sum_parts"],
+      (bench) => checkNormBackward(bench, [129, 577, 9], { norm, dtype, base: true }),
+    )
+  )
 );

@@ -1,13 +1,8 @@
 // Steps of optimizers and the norm of gradients, over several tensors in one launch, against their formulas in
 // float64.
 
-import type { Device } from "../../cuda/device.ts";
 import { TensorTable } from "../../nn/optim/tensor_table.ts";
-import { assertClose } from "./compare.ts";
-import { given, type Guarded, wanted } from "./guarded.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { TOLERANCE } from "./tolerance.ts";
+import { assertClose, type Bench, selfTest, TOLERANCE } from "./self_test.ts";
 
 /** A tensor with its gradient and state, before a step. */
 interface Before {
@@ -40,25 +35,15 @@ const RATE = 0.01, BETA1 = 0.9, BETA2 = 0.95, EPSILON = 1e-8, MOMENTUM = 0.9;
 const STEPS: Record<string, Step[]> = {
   adamw_step: [{
     arguments: [
-      RATE,
-      RATE / (1 - BETA1 ** 3),
-      BETA1,
-      1 - BETA1,
-      BETA2,
-      1 - BETA2,
-      1 / Math.sqrt(1 - BETA2 ** 3),
-      EPSILON,
+      ...[RATE, RATE / (1 - BETA1 ** 3), BETA1, 1 - BETA1, BETA2, 1 - BETA2],
+      ...[1 / Math.sqrt(1 - BETA2 ** 3), EPSILON],
     ],
     formula(g, p, m, v, { decay }) {
       const first = BETA1 * m + (1 - BETA1) * g, second = BETA2 * v + (1 - BETA2) * g * g;
       const corrected = first / (1 - BETA1 ** 3);
       const update = RATE * corrected / (Math.sqrt(second / (1 - BETA2 ** 3)) + EPSILON);
-      return {
-        first,
-        second,
-        parameter: p * (1 - RATE * decay) - update,
-        size: Math.abs(p) + Math.abs(update) + RATE,
-      };
+      const parameter = p * (1 - RATE * decay) - update;
+      return { first, second, parameter, size: Math.abs(p) + Math.abs(update) + RATE };
     },
   }],
   sgd_step: [false, true].map((nesterov) => ({
@@ -87,12 +72,12 @@ const STEPS: Record<string, Step[]> = {
 };
 
 /** Random tensors of these sizes; the third has no gradient. */
-function tensors(random: Random, sizes: readonly number[]): Before[] {
+function tensors(bench: Bench, sizes: readonly number[]): Before[] {
   return sizes.map((size, i) => ({
-    parameter: random.normals(size),
-    gradient: i === 2 ? null : random.normals(size),
-    first: random.normals(size, 0.1),
-    second: random.normals(size, 0.1).map(Math.abs),
+    parameter: bench.normals(size),
+    gradient: i === 2 ? null : bench.normals(size),
+    first: bench.normals(size, 0.1),
+    second: bench.normals(size, 0.1).map(Math.abs),
     decay: i % 2 ? 0.1 : 0,
     scale: 1 + i,
   }));
@@ -100,94 +85,80 @@ function tensors(random: Random, sizes: readonly number[]): Before[] {
 
 /** Compares a step of every tensor with the formula; tensors without a gradient, and all after a halt, stay. */
 export function checkStep(
-  device: Device,
-  random: Random,
+  bench: Bench,
   kernel: string,
   sizes: readonly number[],
-  { clip = 0.5, halted = false, prefix = "" } = {},
-): number {
-  let largest = 0;
-  for (const step of STEPS[kernel]!) {
-    const before = tensors(random, sizes);
-    using table = new TensorTable(device, sizes);
-    const memory = before.map(({ parameter, gradient, first, second }) => ({
-      parameter: given(device, "float32", parameter),
-      gradient: gradient && given(device, "float32", gradient),
-      first: given(device, "float32", first),
-      second: given(device, "float32", second),
+  { clip = 0.5, halted = false } = {},
+): number[] {
+  const input = (data: ArrayLike<number>) => bench.given("float32", data);
+  return STEPS[kernel].flatMap((step) => {
+    const before = tensors(bench, sizes);
+    using table = new TensorTable(bench.device, sizes);
+    const memory = before.map(({ parameter, first, second }) => ({
+      parameter: input(parameter),
+      first: input(first),
+      second: input(second),
     }));
-    table.fill(memory.map(({ parameter, gradient, first, second }, i) => ({
-      parameter: parameter.pointer,
-      gradient: gradient?.pointer ?? 0,
-      first: first.pointer,
-      second: second.pointer,
-      decay: before[i]!.decay,
-      scale: before[i]!.scale,
-    })));
+    table.fill(memory.map(({ parameter, first, second }, i) => {
+      const { gradient, decay, scale } = before[i];
+      return {
+        parameter: parameter.pointer,
+        gradient: gradient ? input(gradient).pointer : 0,
+        first: first.pointer,
+        second: second.pointer,
+        decay,
+        scale,
+      };
+    }));
     // Muon's matrices come of gradients that were clipped: the norm would not be applied to them again.
     const factor = kernel === "muon_apply" ? 1 : clip;
-    const verdict = given(device, "float32", [3, clip, Number(halted)]);
-    table.launch(`${prefix}${kernel}`, verdict.pointer, ...step.arguments);
-    before.forEach((of, i) => {
+    table.launch(kernel, input([3, clip, Number(halted)]).pointer, ...step.arguments);
+    return before.flatMap((of, i) => {
       const { gradient, parameter, first, second } = of, moves = gradient && !halted;
-      const expected = Array.from(parameter, (p, j): Element => {
-        const still = { parameter: p, first: first[j]!, second: second[j]!, size: 1 };
+      const expected = Array.from(parameter, (p, j) => {
+        const still = { parameter: p, first: first[j], second: second[j], size: 1 };
         if (!moves) return still;
-        const g = factor * gradient[j]!;
-        return { ...still, ...step.formula(g, p, first[j]!, second[j]!, of) };
+        return { ...still, ...step.formula(factor * gradient[j], p, first[j], second[j], of) };
       });
-      const compare = (name: "parameter" | "first" | "second") => {
-        const result: Guarded<"float32"> = memory[i]![name];
-        const values = expected.map((element) => element[name]!);
+      return (["parameter", "first", "second"] as const).map((name) => {
+        const values = expected.map((element) => element[name]);
         const sizes = name === "parameter"
           ? expected.map(({ size }) => size)
-          : expected.map((element) => Math.abs(element[name]!) + 0.1);
+          : values.map((value) => Math.abs(value) + 0.1);
         const tolerance = moves ? TOLERANCE.elementwise(8) : TOLERANCE.exact;
-        return assertClose(result.take(), values, tolerance, `${kernel}: ${name} ${i}`, sizes);
-      };
-      largest = Math.max(largest, compare("parameter"), compare("first"), compare("second"));
+        return assertClose(memory[i][name], values, tolerance, `${kernel}: ${name} ${i}`, sizes);
+      });
     });
-  }
-  return largest;
+  });
 }
 
 /** Compares the norm of all gradients, the factor that clips them, and whether they are finite. */
 export function checkNorm(
-  device: Device,
-  random: Random,
+  bench: Bench,
   sizes: readonly number[],
-  { maximum = 1, spoil, loss, before = 0, prefix = "" }: {
+  { maximum = 1, spoil, loss, before = 0 }: {
     maximum?: number;
     /** A value that one element gets. */
     spoil?: number;
     loss?: number;
     /** Whether something was not finite before. */
     before?: number;
-    prefix?: string;
   } = {},
 ): number {
-  const gradients = tensors(random, sizes).map(({ gradient }) => gradient);
-  if (spoil !== undefined) {
-    const last = gradients.at(-1)!;
-    last[random.below(last.length)] = spoil;
-  }
-  using table = new TensorTable(device, sizes);
+  const gradients = tensors(bench, sizes).map(({ gradient }) => gradient);
+  const last = gradients.at(-1)!;
+  if (spoil !== undefined) last[bench.random.below(last.length)] = spoil;
+  using table = new TensorTable(bench.device, sizes);
   table.fill(gradients.map((gradient) => ({
     parameter: 0,
-    gradient: gradient ? given(device, "float32", gradient).pointer : 0,
+    gradient: gradient ? bench.given("float32", gradient).pointer : 0,
   })));
-  const squares = wanted(device, "float64", table.chunks);
-  const verdict = given(device, "float32", [NaN, NaN, before]);
-  device.kernel(`${prefix}gradient_squares`)
-    .overRows(table.chunks, squares.pointer, ...table.arguments);
-  device.kernel(`${prefix}gradient_verdict`).once(
-    verdict.pointer,
-    squares.pointer,
-    table.chunks,
-    maximum,
-    loss === undefined ? 0 : given(device, "float32", [loss]).pointer,
-  );
-  squares.take();
+  const squares = bench.wanted("float64", table.chunks);
+  const verdict = bench.given("float32", [NaN, NaN, before]);
+  bench.overRows("gradient_squares", table.chunks, squares, ...table.arguments);
+  const losses = loss === undefined ? null : Float32Array.of(loss);
+  bench.once("gradient_verdict", verdict, squares, table.chunks, maximum, losses);
+  squares.take(); // for its guard zones
   let total = 0, count = 0;
   for (const gradient of gradients) {
     for (const g of gradient ?? []) total += g * g;
@@ -201,19 +172,15 @@ export function checkNorm(
   if (!Number.isFinite(expected)) return 0;
   const factor = Math.min(1, maximum / (expected + 1e-6));
   const tolerance = TOLERANCE.sum(Math.min(count, 1024));
-  return assertClose([norm!, coefficient!], [expected, factor], tolerance, "the norm");
+  return assertClose([norm, coefficient], [expected, factor], tolerance, "the norm");
 }
 
 const SIZES = [5003, 1, 700, 16384 * 2 + 1];
 
 /** Each kernel of optimizer.cu. */
-export const selfTests: SelfTest[] = [
-  {
-    kernels: ["gradient_squares", "gradient_verdict"],
-    run: (device, random) => checkNorm(device, random, SIZES),
-  },
-  ...Object.keys(STEPS).map((kernel): SelfTest => ({
-    kernels: [kernel],
-    run: (device, random) => checkStep(device, random, kernel, SIZES),
-  })),
+export const selfTests = [
+  selfTest(["gradient_squares", "gradient_verdict"], (bench) => checkNorm(bench, SIZES)),
+  ...Object.keys(STEPS).map((kernel) =>
+    selfTest([kernel], (bench) => checkStep(bench, kernel, SIZES))
+  ),
 ];

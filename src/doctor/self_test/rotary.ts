@@ -1,12 +1,14 @@
 // The fused projection split into heads, queries and keys turned by their position's angles.
 
-import type { Device } from "../../cuda/device.ts";
-import type { FloatType } from "../../tensor/dtype.ts";
-import { assertClose, bfloat16ToNumbers, numbersToBfloat16 } from "./compare.ts";
-import { given, wanted } from "./guarded.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
+import {
+  assertClose,
+  type Bench,
+  FLOATS,
+  type FloatType,
+  selfTest,
+  TOLERANCE,
+} from "./self_test.ts";
+import { thenBfloat16 } from "./tolerance.ts";
 
 /** Sequences, tokens of each, heads, heads of keys and values, features of a head, and how many pairs turn. */
 export type Sizes = readonly [
@@ -23,51 +25,27 @@ export type Sizes = readonly [
  * projection merged from random heads, which turn back.
  */
 export function checkHeads(
-  device: Device,
-  random: Random,
+  bench: Bench,
   [batch, length, heads, kvHeads, d, pairs]: Sizes,
-  { dtype, merge }: { dtype: "float32" | "bfloat16"; merge: boolean },
-  prefix = "",
-): number {
+  { dtype, merge }: { dtype: FloatType; merge: boolean },
+): number[] {
   const all = heads + 2 * kvHeads, group = heads / kvHeads, tokens = batch * length;
-  const angles = random.normals(length * pairs, 3);
+  const angles = bench.normals(length * pairs, 3);
   const cosines = angles.map(Math.cos), sines = angles.map(Math.sin);
-  const cosine = given(device, "float32", cosines), sine = given(device, "float32", sines);
-  const numbers = (values: ArrayLike<number>) =>
-    dtype === "float32" ? values as Float32Array : bfloat16ToNumbers(values);
-  const drawn = (count: number) => {
-    const values = random.normals(count), bits = numbersToBfloat16(values);
-    return dtype === "float32" ? values : bits;
-  };
-  const counts = [heads, kvHeads, kvHeads].map((count) => count * tokens * d);
-  const parts = counts.map((count) => {
-    const data = merge ? drawn(count) : null;
-    return { data, memory: data ? given(device, dtype, data) : wanted(device, dtype, count) };
-  });
-  const whole = merge ? null : drawn(tokens * all * d);
-  const qkv = whole ? given(device, dtype, whole) : wanted(device, dtype, tokens * all * d);
-  device.kernel(`${prefix}${merge ? "merge" : "split"}_heads_rotary_${dtype}`).overRows(
-    tokens,
-    ...parts.map(({ memory }) => memory.pointer),
-    qkv.pointer,
-    cosine.pointer,
-    sine.pointer,
-    tokens,
-    length,
-    heads,
-    kvHeads,
-    d,
-    pairs,
-  );
-  const sources = merge ? parts.map(({ data }) => numbers(data!)) : numbers(whole!);
-  const taken = merge
-    ? numbers(qkv.take() as Float32Array)
-    : parts.map(({ memory }) => numbers(memory.take() as Float32Array));
-  let error = 0;
-  for (const [which, count] of [heads, kvHeads, kvHeads].entries()) {
-    const expected = new Float64Array(count * tokens * d), sizes = expected.slice();
-    const actual = new Float32Array(expected.length);
-    const before = [0, heads, heads + kvHeads][which]!;
+  const counts = [heads, kvHeads, kvHeads], width = tokens * d;
+  const input = (count: number) => bench.given(dtype, bench.normals(count * width));
+  const output = (count: number) => bench.wanted(dtype, count * width);
+  const sources = merge ? counts.map(input) : [input(all)];
+  const results = merge ? [output(all)] : counts.map(output);
+  const memory = merge ? [...sources, ...results] : [...results, ...sources];
+  const kernel = `${merge ? "merge" : "split"}_heads_rotary_${dtype}`;
+  const sizesOf = [tokens, length, heads, kvHeads, d, pairs];
+  bench.overRows(kernel, tokens, ...memory, cosines, sines, ...sizesOf);
+  const taken = results.map((result) => result.read());
+  return counts.map((count, which) => {
+    const expected = new Float64Array(count * width), sizes = expected.slice();
+    const actual = expected.slice(), before = [0, heads, heads + kvHeads][which];
+    const from = (merge ? sources[which] : sources[0]).numbers, to = taken[merge ? 0 : which];
     for (let h = 0; h < count; h++) {
       for (let token = 0; token < tokens; token++) {
         const b = Math.floor(token / length), t = token % length;
@@ -76,30 +54,27 @@ export function checkHeads(
         const place = (b * kvHeads + kv) * length + t;
         const inPart = d * (which === 0 ? place * group + h % group : place);
         const inWhole = (token * all + before + h) * d;
-        const from = merge ? (sources as Float32Array[])[which]! : sources as Float32Array;
-        const to = merge ? taken as Float32Array : (taken as Float32Array[])[which]!;
         const start = merge ? inPart : inWhole, end = merge ? inWhole : inPart;
         for (let i = 0; i < d; i++) {
-          const at = inPart + i, value = from[start + i]!;
-          actual[at] = to[end + i]!;
+          const at = inPart + i, value = from[start + i];
+          actual[at] = to[end + i];
           if (which === 2 || i >= 2 * pairs) {
             expected[at] = value;
             sizes[at] = 0;
             continue;
           }
-          const pair = from[start + (i + pairs) % (2 * pairs)]!, angle = t * pairs + i % pairs;
-          const sin = (merge ? -1 : 1) * sines[angle]!;
-          expected[at] = value * cosines[angle]! + (i < pairs ? -pair : pair) * sin;
+          const pair = from[start + (i + pairs) % (2 * pairs)], angle = t * pairs + i % pairs;
+          const sin = (merge ? -1 : 1) * sines[angle];
+          expected[at] = value * cosines[angle] + (i < pairs ? -pair : pair) * sin;
           sizes[at] = Math.abs(value) + Math.abs(pair);
         }
       }
     }
-    const tolerance = TOLERANCE.elementwise(3);
     const what = `${"qkv"[which]} of [${batch}, ${length}, ${all}·${d}] as ${dtype}`;
+    const tolerance = TOLERANCE.elementwise(3);
     const allowed = dtype === "float32" ? tolerance : thenBfloat16(tolerance);
-    error = Math.max(error, assertClose(actual, expected, allowed, what, sizes));
-  }
-  return error;
+    return assertClose(actual, expected, allowed, what, sizes);
+  });
 }
 
 /** Rows as they lie: tokens, heads of each, features, and how many pairs of these turn. */
@@ -113,38 +88,16 @@ export type Turned = readonly [
 
 /** Compares rows turned by random angles, forth or back, with the definition. */
 export function checkRotate(
-  device: Device,
-  random: Random,
+  bench: Bench,
   [batch, tokens, heads, d, pairs]: Turned,
-  { dtype, adjacent, direction }: {
-    dtype: FloatType;
-    adjacent: boolean;
-    direction: number;
-  },
-  prefix = "",
+  { dtype, adjacent, direction }: { dtype: FloatType; adjacent: boolean; direction: number },
 ): number {
-  const rows = batch * tokens * heads, bits = numbersToBfloat16(random.normals(rows * d));
-  const values = dtype === "float32" ? random.normals(rows * d) : bfloat16ToNumbers(bits);
-  const x = given(device, dtype, dtype === "float32" ? values : bits);
-  const angles = random.normals(tokens * pairs, 3);
+  const rows = batch * tokens * heads, angles = bench.normals(tokens * pairs, 3);
   const cosines = angles.map(Math.cos), sines = angles.map(Math.sin);
-  const cosine = given(device, "float32", cosines), sine = given(device, "float32", sines);
-  const y = wanted(device, dtype, rows * d);
-  device.kernel(`${prefix}rotate_${dtype}`).overRows(
-    rows,
-    y.pointer,
-    x.pointer,
-    cosine.pointer,
-    sine.pointer,
-    rows,
-    tokens,
-    heads,
-    d,
-    pairs,
-    Number(adjacent),
-    direction,
-  );
-  const expected = Float64Array.from(values), sizes = expected.map(Math.abs);
+  const x = bench.given(dtype, bench.normals(rows * d)), y = bench.wanted(dtype, rows * d);
+  const how = [rows, tokens, heads, d, pairs, adjacent, direction];
+  bench.overRows(`rotate_${dtype}`, rows, y, x, cosines, sines, ...how);
+  const values = x.numbers, expected = values.slice(), sizes = expected.map(Math.abs);
   for (let row = 0; row < rows; row++) {
     for (let i = 0; i < pairs; i++) {
       const at = Math.floor(row / heads) % tokens * pairs + i;
@@ -155,29 +108,23 @@ export function checkRotate(
       sizes[a] = sizes[b] = Math.abs(values[a]) + Math.abs(values[b]);
     }
   }
-  const tolerance = TOLERANCE.elementwise(3),
-    what = `rows of [${batch}, ${tokens}, ${heads}, ${d}]`;
-  const taken = y.take();
-  return dtype === "float32"
-    ? assertClose(taken, expected, tolerance, what, sizes)
-    : assertClose(bfloat16ToNumbers(taken), expected, thenBfloat16(tolerance), what, sizes);
+  const what = `rows of [${batch}, ${tokens}, ${heads}, ${d}]`;
+  return assertClose(y, expected, TOLERANCE.elementwise(3), what, sizes);
 }
 
 /** Each kernel of rotary.cu. */
-export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).flatMap(
-  (dtype): SelfTest[] => [
-    ...[false, true].map((merge): SelfTest => ({
-      kernels: [`${merge ? "merge" : "split"}_heads_rotary_${dtype}`],
-      run: (device, random) => checkHeads(device, random, [2, 33, 9, 3, 64, 30], { dtype, merge }),
-    })),
-    {
-      kernels: [`rotate_${dtype}`],
-      run: (device, random) =>
-        Math.max(
-          ...[false, true].map((adjacent) =>
-            checkRotate(device, random, [2, 33, 3, 65, 31], { dtype, adjacent, direction: -1 })
-          ),
-        ),
-    },
-  ],
-);
+export const selfTests = FLOATS.flatMap((dtype) => [
+  ...[false, true].map((merge) =>
+    selfTest(
+      [`${merge ? "merge" : "split"}_heads_rotary_${dtype}`],
+      (bench) => checkHeads(bench, [2, 33, 9, 3, 64, 30], { dtype, merge }),
+    )
+  ),
+  selfTest(
+    [`rotate_${dtype}`],
+    (bench) =>
+      [false, true].map((adjacent) =>
+        checkRotate(bench, [2, 33, 3, 65, 31], { dtype, adjacent, direction: -1 })
+      ),
+  ),
+]);

@@ -1,7 +1,11 @@
-// What a self-test is: a check of one or some kernels against a reference, on a device.
+// What a self-test is: a check of one or some kernels against a reference; and what most are made of.
 
-import type { Device } from "../../cuda/device.ts";
-import type { Random } from "./random.ts";
+import type { Bench } from "./bench.ts";
+
+export type { DType, FloatType } from "../../tensor/dtype.ts";
+export { assertAllSame, assertClose, assertSame } from "./compare.ts";
+export { TOLERANCE } from "./tolerance.ts";
+export type { Bench };
 
 /** A check of kernels, or of a library's function. */
 export interface SelfTest {
@@ -12,7 +16,15 @@ export interface SelfTest {
   /**
    * Throws if a result is wrong.
    *
-   * @returns the largest error, relative to the sizes that the tolerance is relative to
+   * @returns the errors, relative to the sizes that the tolerance is relative to; nothing where there may be none
    */
-  run(device: Device, random: Random): number;
+  run(bench: Bench): number | number[] | void;
 }
+
+/** A check of these kernels. */
+export function selfTest(kernels: string[], run: SelfTest["run"]): SelfTest {
+  return { kernels, run };
+}
+
+/** The types that gradients flow through, which most kernels are made for. */
+export const FLOATS = ["float32", "bfloat16"] as const;

@@ -1,13 +1,13 @@
 // Gradients of reductions against their formulas in float64.
 
-import type { Device } from "../../cuda/device.ts";
-import type { FloatType } from "../../tensor/dtype.ts";
-import { assertClose } from "./compare.ts";
-import { given, wanted } from "./guarded.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { numbers, rounded } from "./softmax.ts";
-import { thenBfloat16, TOLERANCE } from "./tolerance.ts";
+import {
+  assertClose,
+  type Bench,
+  FLOATS,
+  type FloatType,
+  selfTest,
+  TOLERANCE,
+} from "./self_test.ts";
 
 /** What an element takes of a gradient. */
 type Share = (x: number, g: number, a: number, b: number) => number;
@@ -27,66 +27,47 @@ export const SHARES: Record<string, Share> = {
 
 /** Compares a gradient with its formula; `bare` leaves a and b out. */
 export function checkSpread(
-  device: Device,
+  bench: Bench,
   name: string,
   dtype: FloatType,
-  random: Random,
   [outer, reduced, inner]: readonly [number, number, number],
   bare = false,
-  prefix = "",
 ): number {
   // Whole numbers in part, so that some are equal, and some 0.
   const whole = (count: number, deviation: number) =>
-    random.normals(count, deviation).map((v) => random.uniform() < 0.5 ? Math.round(v) : v);
-  const places = outer * inner;
-  const x = rounded(device, dtype, whole(places * reduced, 2));
-  const g = random.normals(places), scale = 0.75;
+    bench.normals(count, deviation).map((v) => bench.random.uniform() < 0.5 ? Math.round(v) : v);
+  const places = outer * inner, size = places * reduced;
+  const x = bench.given(dtype, whole(size, 2));
+  const g = bench.normals(places), scale = 0.75;
   const a = name === "centered" || name === "exp"
-    ? random.normals(places)
-    : g.map(() => 1 + random.below(3));
-  const b = name === "exp" ? g.map(() => 8 + random.uniform()) : whole(places, 1).map(Math.abs);
+    ? bench.normals(places)
+    : g.map(() => 1 + bench.random.below(3));
+  const b = name === "exp"
+    ? g.map(() => 8 + bench.random.uniform())
+    : whole(places, 1).map(Math.abs);
   if (name === "centered") a[0] = 0;
-  const pointer = (values: Float32Array) => given(device, "float32", values).pointer;
-  const dx = wanted(device, dtype, places * reduced);
-  device.kernel(`${prefix}spread_${name}_${dtype}`).overRows(
-    inner === 1 ? outer : outer * reduced,
-    dx.pointer,
-    x.pointer,
-    pointer(g),
-    bare ? 0 : pointer(a),
-    bare ? 0 : pointer(b),
-    outer,
-    reduced,
-    inner,
-    scale,
-  );
-  const expected = Float64Array.from({ length: places * reduced }, (_, i) => {
+  const dx = bench.wanted(dtype, size), beside = bare ? [null, null] : [a, b];
+  const rows = inner === 1 ? outer : outer * reduced, extents = [outer, reduced, inner];
+  bench.overRows(`spread_${name}_${dtype}`, rows, dx, x, g, ...beside, ...extents, scale);
+  const expected = x.numbers.map((x, i) => {
     const at = Math.floor(i / (reduced * inner)) * inner + i % inner;
-    const share = SHARES[name]!;
-    return share(x.values[i]!, scale * g[at]!, bare ? 1 : a[at]!, bare ? 0 : b[at]!);
+    return SHARES[name](x, scale * g[at], bare ? 1 : a[at], bare ? 0 : b[at]);
   });
   const tolerance = name === "exp" ? TOLERANCE.softmax(1, 20) : TOLERANCE.elementwise(5);
-  return assertClose(
-    numbers(dtype, dx.take()),
-    expected,
-    dtype === "float32" ? tolerance : thenBfloat16(tolerance),
-    `spread_${name} [${outer}, ${reduced}, ${inner}] of ${dtype}`,
-  );
+  return assertClose(dx, expected, tolerance, `spread_${name} [${extents}] of ${dtype}`);
 }
 
 /** The types that an operation takes. */
-export function typesOf(name: string): FloatType[] {
-  return name === "equal" ? ["float32", "bfloat16"] : ["float32"];
+export function typesOf(name: string): readonly FloatType[] {
+  return name === "equal" ? FLOATS : ["float32"];
 }
 
 /** Each kernel of spread.cu. */
-export const selfTests: SelfTest[] = Object.keys(SHARES).flatMap((name) =>
-  typesOf(name).map((dtype) => ({
-    kernels: [`spread_${name}_${dtype}`],
-    run: (device, random) =>
-      Math.max(
-        checkSpread(device, name, dtype, random, [33, 301, 1]),
-        checkSpread(device, name, dtype, random, [3, 31, 67]),
-      ),
-  }))
+export const selfTests = Object.keys(SHARES).flatMap((name) =>
+  typesOf(name).map((dtype) =>
+    selfTest([`spread_${name}_${dtype}`], (bench) => [
+      checkSpread(bench, name, dtype, [33, 301, 1]),
+      checkSpread(bench, name, dtype, [3, 31, 67]),
+    ])
+  )
 );

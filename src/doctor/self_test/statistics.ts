@@ -1,13 +1,15 @@
 // Statistics of |x| against sorting: mean, lower median, k-th largest, the list of the largest, counts over a
 // limit, and maxima and means by row and column. NaN counts as larger than infinity, whatever its sign.
 
-import type { Device } from "../../cuda/device.ts";
 import { Kernel } from "../../cuda/kernel.ts";
-import { assertAllSame, assertClose, assertSame } from "./compare.ts";
-import { given, wanted } from "./guarded.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { TOLERANCE } from "./tolerance.ts";
+import {
+  assertAllSame,
+  assertClose,
+  assertSame,
+  type Bench,
+  selfTest,
+  TOLERANCE,
+} from "./self_test.ts";
 
 const TOP = 16, CAPACITY = 64, BINS = 8192, ROUNDS = 3;
 
@@ -26,8 +28,6 @@ export interface SelectionOptions {
   room?: [middle: number, largest: number];
   /** Means of the rows, of which entries count as multiples. */
   means?: Float32Array<ArrayBuffer>;
-  /** Before the names of kernels with planted faults. */
-  prefix?: string;
 }
 
 /** The largest width of a matrix of `count` values that is 577 at most. */
@@ -39,23 +39,19 @@ function widest(count: number): number {
 
 /** Runs the passes over x, and returns what they leave. */
 function select(
-  device: Device,
+  bench: Bench,
   x: Float32Array<ArrayBuffer>,
   tau: number,
-  options: SelectionOptions,
+  { columns = widest(x.length), every = 1, room = [x.length, x.length], means }: SelectionOptions,
 ) {
-  const { prefix = "", columns = widest(x.length), every = 1 } = options;
-  const kernel = (name: string) => device.kernel(`${prefix}magnitude_${name}`);
-  const count = x.length, rows = count / columns, warps = Kernel.warpsForRows(device, rows);
-  const room = options.room ?? [count, count];
-  const from = given(device, "float32", x);
-  const means = options.means && given(device, "float32", options.means);
-  const bins = given(device, "uint32", new Uint32Array(BINS));
-  const sums = wanted(device, "float64", warps);
-  const selection = wanted(device, "uint32", 20), largest = wanted(device, "uint32", 2 * CAPACITY);
-  const middle = wanted(device, "uint32", room[0]), list = wanted(device, "uint32", 2 * room[1]);
+  const kernel = (name: string) => bench.device.kernel(`magnitude_${name}`);
+  const count = x.length, rows = count / columns, warps = Kernel.warpsForRows(bench.device, rows);
+  const bins = bench.given("uint32", new Uint32Array(BINS)), sums = bench.wanted("float64", warps);
+  const [selection, largest, middle, list] = [20, 2 * CAPACITY, room[0], 2 * room[1]]
+    .map((length) => bench.wanted("uint32", length));
   const lists = [middle.pointer, list.pointer] as const;
-  const data = [from.pointer, means?.pointer ?? 0, rows, columns] as const;
+  const [from, factors] = [x, means].map((data) => data ? bench.given("float32", data).pointer : 0);
+  const data = [from, factors, rows, columns] as const;
   kernel("sample").perMultiprocessor(bins.pointer, ...data, every);
   kernel("bounds").once(selection.pointer, bins.pointer, count, TOP);
   kernel("scan").overRows(rows, selection.pointer, sums.pointer, ...lists, ...data, ...room);
@@ -64,15 +60,8 @@ function select(
     kernel("refine").perMultiprocessor(bins.pointer, selection.pointer, ...lists, ...data);
     kernel("narrow").once(selection.pointer, bins.pointer);
   }
-  kernel("collect").overElements(
-    count,
-    selection.pointer,
-    largest.pointer,
-    list.pointer,
-    ...data,
-    TOP,
-    CAPACITY,
-  );
+  const ends = [...data, TOP, CAPACITY];
+  bench.overElements("magnitude_collect", count, selection, largest, list, ...ends);
   const [low, low1, , , , , listed, listed1, , , offset, offset1, , , , greater, ties, over] =
     selection.take();
   const [limit, mean] = new Float32Array(selection.take().buffer).subarray(18);
@@ -82,11 +71,7 @@ function select(
     median: low + offset,
     kth: low1 + offset1,
     listed: [listed === 1, listed1 === 1] as const,
-    greater,
-    ties,
-    over,
-    limit,
-    mean,
+    ...{ greater, ties, over, limit, mean },
     list: largest.take(),
   };
 }
@@ -109,7 +94,7 @@ function scaled(
  * @returns the largest error, and whether the median and the k-th largest were found in their lists
  */
 export function checkSelection(
-  device: Device,
+  bench: Bench,
   x: Float32Array<ArrayBuffer>,
   tau: number,
   what: string,
@@ -117,7 +102,7 @@ export function checkSelection(
 ): { error: number; listed: readonly [median: boolean, kth: boolean] } {
   const all = scaled(x, options);
   const bits = magnitudes(all), sorted = bits.slice().sort();
-  const result = select(device, x, tau, options);
+  const result = select(bench, x, tau, options);
   const expect = (name: string, actual: number, expected: number) =>
     assertSame(actual, expected, `${what} (${x.length} values): ${name}`);
   const kth = sorted[Math.max(0, x.length - TOP)];
@@ -129,12 +114,8 @@ export function checkSelection(
 
   const floats = new Float32Array(bits.buffer);
   const mean = floats.reduce((sum, value) => sum + value, 0) / x.length;
-  const error = assertClose(
-    [result.mean],
-    [Math.fround(mean)],
-    TOLERANCE.chunkedMean(x.length),
-    `${what}: mean`,
-  );
+  const tolerance = TOLERANCE.chunkedMean(x.length);
+  const error = assertClose([result.mean], [Math.fround(mean)], tolerance, `${what}: mean`);
   expect("limit, which is τ times the mean", result.limit, Math.fround(tau * result.mean));
   const limit = magnitudes(Float32Array.of(result.limit))[0];
   expect("values over the limit", result.over, bits.filter((b) => b > limit).length);
@@ -159,97 +140,63 @@ export function checkSelection(
 
 /** Compares maxima and means by row and by column of x [rows, columns] with plain ones. */
 export function checkAxes(
-  device: Device,
+  bench: Bench,
   x: Float32Array<ArrayBuffer>,
   rows: number,
   columns: number,
-  prefix = "",
-): number {
-  const from = given(device, "float32", x);
-  const rowMaxima = wanted(device, "float32", rows), rowMeans = wanted(device, "float32", rows);
-  device.kernel(`${prefix}row_magnitudes`)
-    .overRows(rows, rowMaxima.pointer, rowMeans.pointer, from.pointer, rows, columns);
-  const maxima = wanted(device, "float32", columns), means = wanted(device, "float32", columns);
-  const rowsOf = wanted(device, "int32", columns);
-  device.kernel(`${prefix}column_magnitudes`).overRows(
-    Math.ceil(columns / 32),
-    maxima.pointer,
-    rowsOf.pointer,
-    means.pointer,
-    from.pointer,
-    rows,
-    columns,
-  );
+): number[] {
+  const [rowMaxima, rowMeans, maxima, means] = [rows, rows, columns, columns]
+    .map((length) => bench.wanted("float32", length));
+  const rowsOf = bench.wanted("int32", columns), outputs = [maxima, rowsOf, means];
+  bench.overRows("row_magnitudes", rows, rowMaxima, rowMeans, x, rows, columns);
+  const strips = Math.ceil(columns / 32);
+  bench.overRows("column_magnitudes", strips, ...outputs, x, rows, columns);
   const bits = magnitudes(x), values = new Float32Array(bits.buffer);
   const largest = (indices: number[]) =>
     indices.reduce((best, index) => bits[index] > bits[best] ? index : best);
   const mean = (indices: number[]) =>
     indices.reduce((sum, index) => sum + values[index], 0) / indices.length;
-  const row = (r: number) => Array.from({ length: columns }, (_, c) => r * columns + c);
-  const column = (c: number) => Array.from({ length: rows }, (_, r) => r * columns + c);
   const each = <T>(count: number, of: (i: number) => T) =>
     Array.from({ length: count }, (_, i) => of(i));
-  const what = `[${rows}, ${columns}]`;
-  const { exact, sum } = TOLERANCE;
-  const firsts = each(columns, (c) => largest(column(c)));
+  const inRows = each(rows, (r) => each(columns, (c) => r * columns + c));
+  const inColumns = each(columns, (c) => each(rows, (r) => r * columns + c));
+  const what = `[${rows}, ${columns}]`, { exact, sum } = TOLERANCE;
+  const firsts = inColumns.map(largest), tops = inRows.map((row) => values[largest(row)]);
   const first = firsts.map((i) => Math.floor(i / columns));
-  assertAllSame(rowsOf.take(), first, `${what} first rows`);
-  return Math.max(
-    assertClose(
-      rowMaxima.take(),
-      each(rows, (r) => values[largest(row(r))]),
-      exact,
-      `${what} rows`,
-    ),
-    assertClose(
-      rowMeans.take(),
-      each(rows, (r) => mean(row(r))),
-      sum(columns),
-      `${what} row means`,
-    ),
-    assertClose(maxima.take(), firsts.map((i) => values[i]), exact, `${what} columns`),
-    assertClose(means.take(), each(columns, (c) => mean(column(c))), sum(rows), `${what} means`),
-  );
+  assertAllSame(rowsOf, first, `${what} first rows`);
+  return [
+    assertClose(rowMaxima, tops, exact, `${what} rows`),
+    assertClose(rowMeans, inRows.map(mean), sum(columns), `${what} row means`),
+    assertClose(maxima, firsts.map((i) => values[i]), exact, `${what} columns`),
+    assertClose(means, inColumns.map(mean), sum(rows), `${what} means`),
+  ];
 }
 
 /** Compares statistics of multiples of rows' means with sorting; one mean is 0. */
-export function checkMultiples(
-  device: Device,
-  rows: number,
-  columns: number,
-  random: Random,
-  prefix = "",
-): number {
-  const means = random.normals(rows).map(Math.abs);
+export function checkMultiples(bench: Bench, rows: number, columns: number): number {
+  const means = bench.normals(rows).map(Math.abs);
   means[0] = 0;
-  const options = { columns, means, prefix };
-  return checkSelection(device, random.normals(rows * columns), 2, "multiples", options).error;
+  const x = bench.normals(rows * columns);
+  return checkSelection(bench, x, 2, "multiples", { columns, means }).error;
 }
 
+const PASSES = ["sample", "bounds", "scan", "begin", "refine", "narrow", "collect"];
+
 /** Each kernel of statistics.cu. */
-export const selfTests: SelfTest[] = [
-  {
-    kernels: ["sample", "bounds", "scan", "begin", "refine", "narrow", "collect"]
-      .map((name) => `magnitude_${name}`),
-    run: (device, random) => {
-      const sampled = { columns: 569, every: 9, room: [20_000, 400] as [number, number] };
-      const { error, listed } = checkSelection(
-        device,
-        random.normals(211 * 569),
-        1.5,
-        "normal values",
-        sampled,
-      );
-      if (!listed[0] || !listed[1]) throw new Error("The sample of normal values misled");
-      return Math.max(
-        error,
-        checkSelection(device, new Float32Array(4099).fill(-2.5), 0.5, "equal values").error,
-        checkMultiples(device, 129, 577, random),
-      );
-    },
-  },
-  {
-    kernels: ["row_magnitudes", "column_magnitudes"],
-    run: (device, random) => checkAxes(device, random.normals(129 * 577), 129, 577),
-  },
+export const selfTests = [
+  selfTest(PASSES.map((name) => `magnitude_${name}`), (bench) => {
+    const sampled: SelectionOptions = { columns: 569, every: 9, room: [20_000, 400] };
+    const x = bench.normals(211 * 569), equal = new Float32Array(4099).fill(-2.5);
+    const { error, listed } = checkSelection(bench, x, 1.5, "normal values", sampled);
+    if (!listed[0] || !listed[1]) throw new Error("The sample of normal values misled");
+    return [
+      error,
+      checkSelection(bench, equal, 0.5, "equal values").error,
+      checkMultiples(bench, 129, 577),
+    ];
+  }),
+  selfTest(
+    ["row_magnitudes", "column_magnitudes"],
+    (bench) => checkAxes(bench, bench.normals(129 * 577), 129, 577),
+  ),
 ];

@@ -1,13 +1,15 @@
 // Functions of one tensor, and their gradients, against Math in float64: unary.cu, and the functions of one
 // tensor in activation.cu.
 
-import type { Device } from "../../cuda/device.ts";
-import type { FloatType } from "../../tensor/dtype.ts";
-import { compareElements, input, output } from "./elementwise.ts";
 import { erf } from "./functions.ts";
-import type { Random } from "./random.ts";
-import type { SelfTest } from "./self_test.ts";
-import { TOLERANCE } from "./tolerance.ts";
+import {
+  assertClose,
+  type Bench,
+  FLOATS,
+  type FloatType,
+  selfTest,
+  TOLERANCE,
+} from "./self_test.ts";
 
 /** A function in float64. */
 export interface PlainFunction {
@@ -23,7 +25,8 @@ export interface PlainFunction {
   positive?: boolean;
 }
 
-const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+/** The logistic function. */
+export const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 const asArgument = (x: number) => 1 + Math.abs(x);
 const density = (x: number) => Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
 const share = (x: number) => (1 + erf(x / Math.SQRT2)) / 2;
@@ -103,86 +106,70 @@ const tolerance = TOLERANCE.elementwise(16);
 
 /** Compares y = f(x) with the function in float64. */
 export function checkValue(
-  device: Device,
+  bench: Bench,
   name: string,
   dtype: FloatType,
   data: ArrayLike<number>,
-  prefix = "",
 ): number {
-  const { value, size } = FUNCTIONS[name]!;
-  const x = input(device, dtype, data), y = output(device, dtype, data.length);
-  device.kernel(`${prefix}unary_${name}_${dtype}`)
-    .overElements(data.length, y.pointer, x.pointer, data.length);
-  const expected = Float64Array.from(x.numbers, value);
-  const sizes = size && Float64Array.from(x.numbers, size);
-  return compareElements(y, dtype, expected, tolerance, `${name} of ${dtype}`, sizes);
+  const { value, size } = FUNCTIONS[name], count = data.length;
+  const x = bench.given(dtype, data), y = bench.wanted(dtype, count);
+  bench.overElements(`unary_${name}_${dtype}`, count, y, x, count);
+  const sizes = size && x.numbers.map(size);
+  return assertClose(y, x.numbers.map(value), tolerance, `${name} of ${dtype}`, sizes);
 }
 
 /** Compares dx = g · f' with the derivative in float64. */
 export function checkSlope(
-  device: Device,
+  bench: Bench,
   name: string,
   dtype: FloatType,
   gradients: ArrayLike<number>,
   data: ArrayLike<number>,
-  prefix = "",
 ): number {
-  const { slope, slopeSize } = FUNCTIONS[name]!, count = data.length;
+  const { slope, slopeSize } = FUNCTIONS[name], count = data.length;
   if (!slope) return 0;
-  const g = input(device, dtype, gradients), saved = input(device, dtype, data);
-  const dx = output(device, dtype, count);
-  device.kernel(`${prefix}unary_${name}_backward_${dtype}`)
-    .overElements(count, dx.pointer, g.pointer, saved.pointer, count);
+  const g = bench.given(dtype, gradients), saved = bench.given(dtype, data);
+  const dx = bench.wanted(dtype, count);
+  bench.overElements(`unary_${name}_backward_${dtype}`, count, dx, g, saved, count);
   const of = (f: (saved: number) => number) =>
-    Float64Array.from(saved.numbers, (saved, i) => g.numbers[i]! * f(saved));
+    saved.numbers.map((saved, i) => g.numbers[i] * f(saved));
   const sizes = of(slopeSize ?? slope).map(Math.abs);
-  return compareElements(dx, dtype, of(slope), tolerance, `gradient of ${name}, ${dtype}`, sizes);
+  return assertClose(dx, of(slope), tolerance, `gradient of ${name}, ${dtype}`, sizes);
 }
 
 /** Inputs that suit a function. */
-export function inputsOf(name: string, random: Random, count: number): Float32Array {
-  const x = random.normals(count, 2);
-  return FUNCTIONS[name]!.positive ? x.map((value) => Math.abs(value) + 2 ** -10) : x;
+export function inputsOf(bench: Bench, name: string, count: number): Float32Array {
+  const x = bench.normals(count, 2);
+  return FUNCTIONS[name].positive ? x.map((value) => Math.abs(value) + 2 ** -10) : x;
 }
 
 /** Compares a clamp and its gradient with the comparisons that it is. */
-export function checkClamp(
-  device: Device,
-  dtype: FloatType,
-  data: ArrayLike<number>,
-  prefix = "",
-): number {
-  const [low, high] = [-0.75, 1.25], count = data.length;
-  const x = input(device, dtype, data), y = output(device, dtype, count);
-  const dx = output(device, dtype, count);
-  device.kernel(`${prefix}unary_clamp_${dtype}`)
-    .overElements(count, y.pointer, x.pointer, low, high, count);
-  device.kernel(`${prefix}unary_clamp_backward_${dtype}`)
-    .overElements(count, dx.pointer, x.pointer, x.pointer, low, high, count);
-  const numbers = Float64Array.from(x.numbers);
-  const clamped = numbers.map((x) => x < low ? low : x > high ? high : x);
-  const passed = numbers.map((x) => x >= low && x <= high ? x : 0);
-  compareElements(y, dtype, clamped, 0, `clamp of ${dtype}`);
-  return compareElements(dx, dtype, passed, 0, `gradient of clamp, ${dtype}`);
+export function checkClamp(bench: Bench, dtype: FloatType, data: ArrayLike<number>): number {
+  const [low, high] = [-0.75, 1.25], count = data.length, x = bench.given(dtype, data);
+  const y = bench.wanted(dtype, count), dx = bench.wanted(dtype, count);
+  bench.overElements(`unary_clamp_${dtype}`, count, y, x, low, high, count);
+  bench.overElements(`unary_clamp_backward_${dtype}`, count, dx, x, x, low, high, count);
+  const clamped = x.numbers.map((x) => x < low ? low : x > high ? high : x);
+  const passed = x.numbers.map((x) => x >= low && x <= high ? x : 0);
+  assertClose(y, clamped, 0, `clamp of ${dtype}`);
+  return assertClose(dx, passed, 0, `gradient of clamp, ${dtype}`);
 }
 
 /** Each kernel of unary.cu, and the functions of one tensor in activation.cu. */
-export const selfTests: SelfTest[] = (["float32", "bfloat16"] as const).flatMap((dtype) => [
-  ...Object.entries(FUNCTIONS).flatMap(([name, { slope }]): SelfTest[] => [
-    {
-      kernels: [`unary_${name}_${dtype}`],
-      run: (device, random) => checkValue(device, name, dtype, inputsOf(name, random, 5003)),
-    },
-    ...slope
-      ? [{
-        kernels: [`unary_${name}_backward_${dtype}`],
-        run: (device: Device, random: Random) =>
-          checkSlope(device, name, dtype, random.normals(5003), inputsOf(name, random, 5003)),
-      }]
-      : [],
-  ]),
-  {
-    kernels: [`unary_clamp_${dtype}`, `unary_clamp_backward_${dtype}`],
-    run: (device, random) => checkClamp(device, dtype, random.normals(5003)),
-  },
+export const selfTests = FLOATS.flatMap((dtype) => [
+  ...Object.entries(FUNCTIONS).flatMap(([name, { slope }]) => {
+    const value = selfTest(
+      [`unary_${name}_${dtype}`],
+      (bench) => checkValue(bench, name, dtype, inputsOf(bench, name, 5003)),
+    );
+    const gradient = selfTest(
+      [`unary_${name}_backward_${dtype}`],
+      (bench) => checkSlope(bench, name, dtype, bench.normals(5003), inputsOf(bench, name, 5003)),
+    );
+    return slope ? [value, gradient] : [value];
+  }),
+  selfTest(
+    [`unary_clamp_${dtype}`, `unary_clamp_backward_${dtype}`],
+    (bench) => checkClamp(bench, dtype, bench.normals(5003)),
+  ),
 ]);

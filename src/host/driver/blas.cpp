@@ -1,5 +1,6 @@
 // cuBLAS on the host: matrix products by oneDNN, f32 or bf16 inputs, f32 sums. cuBLAS counts by columns:
 // the row-major product of the transposes is the same memory, so that is what oneDNN computes.
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <unordered_set>
@@ -134,30 +135,54 @@ void execute(const Product &product, const Batch &batch, char *a, char *b, char 
   }
 }
 
-// A product over nothing: C = beta · C, and beta 0 clears C whatever is in it.
-void scale(const Product &product, const Batch &batch, char *c) {
-  auto scaled = [&](float value) { return product.beta == 0 ? 0.0f : value * product.beta; };
-  for (int64_t i = 0; i < batch.count; i++) {
-    for (int64_t row = 0; row < product.rows; row++) {
-      for (int64_t column = 0; column < product.columns; column++) {
-        int64_t at = row * product.c_row + column;
-        if (product.output == CUDA_R_16BF) {
-          auto *value = reinterpret_cast<uint16_t *>(c + i * batch.c_bytes) + at;
-          unsigned bits = unsigned{*value} << 16;
-          float number;
-          memcpy(&number, &bits, sizeof number);
-          number = scaled(number);
-          memcpy(&bits, &number, sizeof bits);
-          bool nan = number != number;
-          *value = static_cast<uint16_t>((nan ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
-        } else {
-          auto *value = reinterpret_cast<float *>(c + i * batch.c_bytes) + at;
-          *value = scaled(*value);
-        }
+float load(const char *from, int64_t at, int type) {
+  if (type == CUDA_R_32F) return reinterpret_cast<const float *>(from)[at];
+  unsigned bits = unsigned{reinterpret_cast<const uint16_t *>(from)[at]} << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+void store(char *to, int64_t at, int type, float value) {
+  if (type == CUDA_R_32F) {
+    reinterpret_cast<float *>(to)[at] = value;
+    return;
+  }
+  unsigned bits;
+  memcpy(&bits, &value, sizeof bits);
+  bits = value != value ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1);
+  reinterpret_cast<uint16_t *>(to)[at] = static_cast<uint16_t>(bits >> 16);
+}
+
+// The product without oneDNN. A beta of 0 clears C whatever is in it.
+void multiply(const Product &p, const Batch &batch, const char *a, const char *b, char *c) {
+  for (int64_t i = 0; i < batch.count; i++, a += batch.a_bytes, b += batch.b_bytes, c += batch.c_bytes) {
+    std::vector<float> factors(p.inner * p.columns);
+    for (int64_t k = 0; k < p.inner; k++) {
+      for (int64_t column = 0; column < p.columns; column++) {
+        factors[k * p.columns + column] = load(b, k * p.b_row + column * p.b_column, p.input);
+      }
+    }
+    std::vector<float> sums(p.columns);
+    for (int64_t row = 0; row < p.rows; row++) {
+      std::fill(sums.begin(), sums.end(), 0.0f);
+      for (int64_t k = 0; k < p.inner; k++) {
+        float factor = load(a, row * p.a_row + k * p.a_column, p.input);
+        const float *from = &factors[k * p.columns];
+        for (int64_t column = 0; column < p.columns; column++) sums[column] += factor * from[column];
+      }
+      for (int64_t column = 0; column < p.columns; column++) {
+        int64_t at = row * p.c_row + column;
+        float before = p.beta == 0 ? 0.0f : p.beta * load(c, at, p.output);
+        store(c, at, p.output, (p.inner == 0 ? 0.0f : p.alpha * sums[column]) + before);
       }
     }
   }
 }
+
+// Products over nothing, which oneDNN does not take, and bfloat16 over 63 terms, for which the AMX kernels of
+// oneDNN 2.6 end the process by an illegal instruction (with 33 rows, or 142, and few columns).
+bool is_plain(const Product &p) { return p.inner == 0 || (p.inner == 63 && p.input == CUDA_R_16BF); }
 
 size_t element_size(int type) { return type == CUDA_R_16BF ? 2 : 4; }
 
@@ -295,7 +320,7 @@ EXPORT cublasStatus_t cublasGemmStridedBatchedEx(
     return static_cast<char *>(const_cast<void *>(pointer));
   };
   CUresult queued = stream->enqueue([=] {
-    if (product.inner == 0) scale(product, matrices, address(c));
+    if (is_plain(product)) multiply(product, matrices, address(b), address(a), address(c));
     else execute(product, matrices, address(b), address(a), address(c));
   });
   return queued ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;

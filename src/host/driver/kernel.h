@@ -3,6 +3,9 @@
 // each kernel in it.
 #pragma once
 #include <cstddef>
+// Without this, g++'s <cmath> brings std::cyl_bessel_j and the like, which NVRTC does not have and which
+// take longer to read than all else that a small kernel is compiled from.
+#undef _GLIBCXX_USE_STD_SPEC_FUNCS
 #include <cmath>
 #include <cstring>
 #include <type_traits>

@@ -18,6 +18,11 @@ export interface AttentionInputs<D extends FloatType = FloatType> extends Attent
    * recorded, and freed after the call unless kept.
    */
   maps?: ((maps: Tensor<"float32", 4>) => void) | undefined;
+  /**
+   * If given, handed the factors of the heads' results, [B·T, n, 1] or one a feature, [B·T, n, d], where an attention
+   * has such gates; a gate that is the same for all tokens is [1, n, 1]. Not recorded, and freed after the call.
+   */
+  gates?: ((gates: Tensor<"float32", 3>) => void) | undefined;
 }
 
 /** The sizes of a layer's attention. */
@@ -39,6 +44,8 @@ export type AttentionParameters = Readonly<Record<string, Tensor<FloatType>>>;
 export interface Attention {
   /** What it is called, as on the command line. */
   readonly name: string;
+  /** Whether results of heads are multiplied by gates, which it hands out. @default {false} */
+  readonly gated?: boolean;
   /** What it adds to each layer; names are those below `layers.N.attn.`. */
   parameters(sizes: AttentionSizes): readonly ParameterSpec[];
   /**

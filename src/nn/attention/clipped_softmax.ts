@@ -5,6 +5,7 @@ import { softmax } from "../../tensor/softmax.ts";
 import { clamp } from "../../tensor/unary.ts";
 import type { Attention } from "./attention.ts";
 import { composed } from "./composed.ts";
+import { weightedAttention } from "./softmax_attention.ts";
 
 /** Options of {@linkcode clippedSoftmax}. */
 export interface ClippedSoftmaxOptions {
@@ -17,7 +18,6 @@ export interface ClippedSoftmaxOptions {
 /**
  * Clipped softmax, `clip((η - γ) softmax(z) + γ, 0, 1)` with γ = -α / T: small probabilities become 0 at finite logits
  * (Bondarenko et al., "Quantizable transformers: removing outliers by helping attention heads do nothing", 2023).
- * Composed from tensor operations: maps of all heads exist.
  *
  * @throws {RangeError} if alpha is negative, or high below 1
  */
@@ -34,7 +34,9 @@ export function clippedSoftmax(
     parameters: () => [],
     attend: (inputs) =>
       scope(() => {
-        const low = -alpha / (inputs.contextLength ?? inputs.heads.k.shape[1]);
+        const { heads, maps, ...options } = inputs;
+        const low = -alpha / (inputs.contextLength ?? heads.k.shape[1]);
+        if (!maps) return weightedAttention(heads, options, ["clipped", high - low, low]);
         return composed(
           inputs,
           (logits) => clamp(softmax(logits).mul(high - low).add(low), { min: 0, max: 1 }),

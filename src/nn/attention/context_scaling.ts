@@ -46,6 +46,7 @@ export function contextScaling(
   }
   return {
     name: "context-scaling",
+    gated: true,
     parameters: ({ heads, hiddenSize }) => {
       const outputs = granularity === "token" ? 1 : heads;
       return [

@@ -34,6 +34,7 @@ export function gatedOutput(
   }
   return {
     name: "gated",
+    gated: true,
     parameters: ({ heads, hiddenSize }) => {
       if (from === "slice" && hiddenSize % heads !== 0) {
         throw new RangeError(

@@ -14,7 +14,9 @@ export function scaled<D extends "float32" | "bfloat16">(
   factor: (rows: Rows) => Tensor<"float32">,
 ): Tensor<D, 2> {
   const { context } = softmaxRows(inputs);
-  return toContext(mul(context, factor(context)) as Rows, inputs.heads.q.dtype);
+  const gates = factor(context);
+  inputs.gates?.(gates.detach() as Rows);
+  return toContext(mul(context, gates) as Rows, inputs.heads.q.dtype);
 }
 
 /** x · Wᵀ + b in float32. */

@@ -12,6 +12,7 @@ import { matrix, project, scaled } from "./gates.ts";
 export function qwenGate({ elementwise = false }: { elementwise?: boolean } = {}): Attention {
   return {
     name: elementwise ? "qwen-gate-elementwise" : "qwen-gate",
+    gated: true,
     parameters: ({ heads, headDimension, hiddenSize }) => [
       matrix("gate.weight", [heads * (elementwise ? headDimension : 1), hiddenSize]),
     ],

@@ -5,7 +5,7 @@ import { Tensor } from "../../tensor/tensor.ts";
 import { sigmoid } from "../../tensor/unary.ts";
 import type { Attention, AttentionInputs } from "./attention.ts";
 import { composed } from "./composed.ts";
-import { sigmoidAttention } from "./softmax_attention.ts";
+import { weightedAttention } from "./softmax_attention.ts";
 
 /** Options of {@linkcode sigmoidVariant}. */
 export interface SigmoidOptions {
@@ -28,11 +28,11 @@ export function sigmoidVariant({ bias = "context" }: SigmoidOptions = {}): Atten
     parameters: () => [],
     attend: (inputs) =>
       scope(() => {
-        const { heads, maps, slopes, ...options } = inputs, keys = heads.k.shape[1];
+        const { heads, maps, ...options } = inputs, keys = heads.k.shape[1];
         const { contextLength = keys } = inputs;
         const length = bias === "context" ? contextLength : keys;
         const b = typeof bias === "number" ? bias : -Math.log(length);
-        if (!slopes && !maps && bias !== "query") return sigmoidAttention(heads, options, b);
+        if (!maps && bias !== "query") return weightedAttention(heads, options, ["sigmoid", b]);
         return composed(inputs, (logits) => {
           if (bias !== "query") return sigmoid(logits.add(b));
           return sigmoid(logits.add(queryBias(inputs)));

@@ -1,21 +1,23 @@
 // Attention over heads by products and row kernels. Scores exist for some queries of the heads that share a
-// key-value head at a time, so memory never grows with heads × T², forward or backward; the backward pass
-// computes them again. These pieces of work are independent and run side by side.
+// key-value head at a time, or for all queries of a few where those are few, so memory never grows with
+// heads × T², forward or backward; the backward pass computes them again. These pieces of work are independent
+// and run side by side.
 
 import type { Device } from "../../cuda/device.ts";
-import { gemm } from "../../cuda/gemm.ts";
-import { addInPlace, mul } from "../../tensor/arithmetic.ts";
+import { gemm, type GemmOperand } from "../../cuda/gemm.ts";
+import { addInPlace } from "../../tensor/arithmetic.ts";
 import { defineOp } from "../../tensor/autograd/define_op.ts";
 import { contiguous } from "../../tensor/contiguous.ts";
 import type { FloatType } from "../../tensor/dtype.ts";
 import { inType } from "../../tensor/precision.ts";
 import { defaultGenerator, type Generator } from "../../tensor/random.ts";
-import { sum } from "../../tensor/sums.ts";
 import { swapAxes } from "../../tensor/swap_axes.ts";
 import { checkShape, Tensor } from "../../tensor/tensor.ts";
 
 /** Rows of scores for each multiprocessor that works on them: few enough that they stay in its cache. */
 const ROWS_PER_MULTIPROCESSOR = 192;
+/** Scores of several key-value heads at a time are at most so many, of a multiprocessor: half a megabyte. */
+const SCORES_PER_MULTIPROCESSOR = 2 ** 17;
 /** Numbers of keys are multiples of this, so that few different products have to be prepared. */
 const KEY_STEP = 128;
 
@@ -70,8 +72,15 @@ function drawDropout({ dropout }: AttentionOptions): Drop {
   return [seed, offset, Math.round(p * 2 ** 32), 1 / (1 - p)];
 }
 
-/** How scores become weights: softmax, or with a bias each by its sigmoid. */
-type Weighting = { bias: number } | null;
+/**
+ * How logits z become weights, and the numbers that a kind needs: `softmax`; `clipped` (stretch, low), clip(stretch ·
+ * softmax(z) + low, 0, 1); `sigmoid` (bias), σ(z + bias); `softpick` (epsilon), max(exp z - 1, 0) / (Σ |exp z - 1| +
+ * epsilon).
+ */
+export type Weighting = readonly [
+  kind: "softmax" | "clipped" | "sigmoid" | "softpick",
+  ...numbers: number[],
+];
 
 /** Sizes of one call, and how its work is divided. */
 class Plan {
@@ -88,6 +97,7 @@ class Plan {
   readonly window: number;
   readonly causal: boolean;
   readonly block: number; // queries at a time
+  readonly together: number; // key-value heads at a time; if several, with all of their queries
 
   constructor({ q, k, v }: Heads, options: AttentionOptions) {
     const [folded, queries, group, d] = q.shape, keys = k.shape[1];
@@ -120,8 +130,15 @@ class Plan {
     this.window = window;
     this.causal = causal;
     const { lanes, multiprocessors } = this.device;
-    const rows = ROWS_PER_MULTIPROCESSOR * multiprocessors / lanes.count;
-    this.block = Math.min(queries, Math.max(1, Math.round(rows / group)));
+    const share = multiprocessors / lanes.count;
+    const fitting = Math.floor(SCORES_PER_MULTIPROCESSOR * share / (queries * group * keys));
+    // Of one sequence, where it has several: they lie side by side in the context.
+    const most = slopes || cumulative ? 1 : Math.min(fitting, this.kv > 1 ? this.kv : folded);
+    this.together = Math.max(1, most);
+    while (folded % this.together || this.kv > 1 && this.kv % this.together) this.together--;
+    this.block = fitting >= 1
+      ? queries
+      : Math.min(queries, Math.max(1, Math.round(ROWS_PER_MULTIPROCESSOR * share / group)));
   }
 
   get blocks(): number {
@@ -130,10 +147,10 @@ class Plan {
 
   /** Memory for one block's scores, for each lane. */
   scratch(stack: DisposableStack, type: FloatType): number[] {
-    const { device, block, group, keys } = this;
+    const { device, block, group, keys, together } = this;
     return Array.from(
       { length: device.lanes.count },
-      () => stack.use(Tensor.empty(device, type, [block * group, keys])).pointer,
+      () => stack.use(Tensor.empty(device, type, [together * block * group, keys])).pointer,
     );
   }
 
@@ -152,34 +169,62 @@ class Plan {
       .overRows(rows, at, rows, seen, seen, firstRow, ...drop);
   }
 
-  /** c = rows of a · b, or of a · bᵀ, of the heads' matrices. */
+  /** c = a · b, or a · bᵀ or aᵀ · b, of the heads that are done together. */
   product(
-    a: { pointer: number; rowStride: number },
-    b: { pointer: number; rowStride: number },
-    c: { pointer: number; rowStride: number },
+    a: GemmOperand,
+    b: GemmOperand,
+    c: GemmOperand,
     sizes: { rows: number; columns: number; inner: number },
-    more: { transposeA?: boolean; transposeB?: boolean; beta?: number } = {},
+    more: { transposeA?: boolean; transposeB?: boolean; beta?: number; output?: FloatType } = {},
   ): void {
-    gemm(this.device, { a, b, c, ...sizes, ...more, input: this.dtype });
+    gemm(this.device, { a, b, c, ...sizes, ...more, batch: this.together, input: this.dtype });
   }
 }
+
+/** Scores of the heads that are done together, one behind the other. */
+const scoresAt = (pointer: number, rows: number, seen: number): GemmOperand => ({
+  pointer,
+  rowStride: seen,
+  batchStride: rows * seen,
+});
 
 const attentionOp = defineOp("attention", (
   queries: Tensor<FloatType, 4>,
   keys: Tensor<FloatType, 3>,
   values: Tensor<FloatType, 3>,
   options: AttentionOptions,
-  weighting: Weighting,
+  [kind, ...numbers]: Weighting,
   drop: Drop,
 ) => {
   const q = contiguous(queries), k = contiguous(keys), v = contiguous(values);
   const plan = new Plan({ q, k, v }, options);
-  const { device, dtype, batch, folded, kv, group, d } = plan;
+  const { device, dtype, batch, folded, kv, group, d, together } = plan;
   const { cumulative } = options, slopes = options.slopes ?? null;
-  const T = plan.queries, S = plan.keys, size = dtype === "bfloat16" ? 2 : 4;
+  const T = plan.queries,
+    S = plan.keys,
+    size = dtype === "bfloat16" ? 2 : 4,
+    width = kv * group * d;
   const logSums = Tensor.empty<"float32", 3>(device, "float32", [folded, T, group]);
-  const output = Tensor.empty<"float32", 4>(device, "float32", [batch, kv, T, group * d]);
   const visible = [plan.window, Number(plan.causal)] as const;
+  /** Rows of d of the heads from `head` on, from row `first` of each on, each head having `rows` of them. */
+  const matrices = (pointer: number, head: number, rows: number, first = 0, bytes = size) => ({
+    pointer: pointer + (head * rows + first) * d * bytes,
+    rowStride: d,
+    batchStride: rows * d,
+  });
+  // A head that shares its keys with none has its place in the context's rows, others are moved there.
+  const output = group === 1
+    ? Tensor.empty<FloatType, 2>(device, dtype, [batch * T, width])
+    : Tensor.empty<"float32", 4>(device, "float32", [batch, kv, T, group * d]);
+  const outputAt = (head: number, first: number): GemmOperand =>
+    group === 1
+      ? {
+        pointer: output.pointer +
+          ((Math.floor(head / kv) * T + first) * width + head % kv * d) * size,
+        rowStride: width,
+        batchStride: kv > 1 ? d : T * d,
+      }
+      : matrices(output.pointer, head, T * group, first * group, 4);
 
   using stack = new DisposableStack();
   const scores = plan.scratch(stack, "float32");
@@ -187,33 +232,29 @@ const attentionOp = defineOp("attention", (
   // Blocks of a head may be on several lanes at a time: each lane has sums of its own.
   const parts = [device.lanes.count, folded * group, S] as const;
   const sums = cumulative && Tensor.zeros<"float32", 3>(device, "float32", parts);
-  device.lanes.run(folded * plan.blocks, (item, lane) => {
-    const head = item % folded;
-    const range = plan.rangeOf(plan.blocks - 1 - Math.floor(item / folded)); // the longest rows first
-    const firstRow = (head * T + range.first) * group, rows = range.count * group;
-    const seen = range.keys, position = S - T + range.first;
+  const groups = folded / together;
+  device.lanes.run(groups * plan.blocks, (item, lane) => {
+    const head = item % groups * together;
+    const range = plan.rangeOf(plan.blocks - 1 - Math.floor(item / groups)); // the longest rows first
+    const seen = range.keys, position = S - T + range.first, rows = range.count * group;
+    const firstRow = (head * T + range.first) * group, all = rows * together;
+    const square = { rows, columns: seen, inner: d };
+    const scratch = (memory: number[]) => scoresAt(memory[lane]!, rows, seen);
     plan.product(
-      { pointer: q.pointer + firstRow * d * size, rowStride: d },
-      { pointer: k.pointer + head * S * d * size, rowStride: d },
-      { pointer: scores[lane]!, rowStride: seen },
-      { rows, columns: seen, inner: d },
+      matrices(q.pointer, head, T * group, range.first * group),
+      matrices(k.pointer, head, S),
+      scratch(scores),
+      square,
       { transposeB: true },
     );
-    const shape = [rows, group, position, seen, seen, plan.scale, ...visible] as const;
-    if (weighting) {
-      device.kernel(`attention_sigmoid_${dtype}`)
-        .overRows(rows, weights[lane]!, scores[lane]!, ...shape, weighting.bias);
-    } else {
-      const slope = slopes ? slopes.pointer + head % kv * group * 4 : 0;
-      device.kernel(`attention_softmax_${dtype}`).overRows(
-        rows,
-        weights[lane]!,
-        scores[lane]!,
-        logSums.pointer + firstRow * 4,
-        slope,
-        ...shape,
-      );
-    }
+    device.kernel(`attention_${kind}_${dtype}`).overRows(
+      all,
+      weights[lane]!,
+      scores[lane]!,
+      logSums.pointer + firstRow * 4,
+      slopes ? slopes.pointer + head % kv * group * 4 : 0,
+      ...[all, group, range.count, position, seen, seen, plan.scale, ...visible, ...numbers],
+    );
     if (cumulative) {
       device.kernel(`attention_column_sums_${dtype}`).overRows(
         group * Math.ceil(seen / 32),
@@ -226,99 +267,96 @@ const attentionOp = defineOp("attention", (
         S,
       );
     }
-    plan.drop(drop, weights[lane]!, rows, seen, firstRow);
+    plan.drop(drop, weights[lane]!, all, seen, firstRow);
     plan.product(
-      { pointer: weights[lane]!, rowStride: seen },
-      { pointer: v.pointer + head * S * d * size, rowStride: d },
-      { pointer: output.pointer + firstRow * d * 4, rowStride: d },
+      scratch(weights),
+      matrices(v.pointer, head, S),
+      outputAt(head, range.first),
       { rows, columns: d, inner: seen },
+      { output: output.dtype },
     );
   });
   for (let lane = 0; cumulative && lane < device.lanes.count; lane++) {
     addInPlace(cumulative, sums!.slice(lane, lane + 1).reshape(cumulative.shape));
   }
-  const context = swapAxes(output, dtype).reshape([batch * T, kv * group * d]); // B T kv gd
+  const context = group === 1
+    ? output
+    : swapAxes(output as Tensor<"float32", 4>, dtype).reshape([batch * T, width]); // B T kv gd
   return {
     result: [context as Tensor, logSums as Tensor] as const,
     inputs: [queries, keys, values],
     saved: [q, k, v, context, logSums, ...slopes ? [slopes] : []],
     backward: ([given, dLogSums], [q, k, v, context, logSums, slopes]) => {
-      const dContext = given ?? Tensor.zeros(device, dtype, context!.shape);
-      const merged = [batch, T, kv, group * d];
-      const dy = contiguous(dContext.reshape(merged).permute([0, 2, 1, 3])); // B kv T gd
+      const dContext = given ? contiguous(given) : Tensor.zeros(device, dtype, context!.shape);
+      const dLog = dLogSums ? contiguous(dLogSums) : null;
+      const dy = Tensor.empty(device, dtype, [folded, T, group, d]);
       // Each row of weights sums to 1, so its mean gradient is dy · y; a weight moves log Σ exp too.
-      const products = mul(toFloat32(dContext), toFloat32(context!)).reshape([
+      const deltas = Tensor.empty<"float32", 3>(device, "float32", [folded, T, group]);
+      device.kernel(`attention_deltas_${dtype}`).overRows(
+        folded * T * group,
+        deltas.pointer,
+        dy.pointer,
+        dContext.pointer,
+        context!.pointer,
+        dLog?.pointer ?? 0,
         batch,
         T,
         kv,
         group,
         d,
-      ]);
-      const inner = sum(products, -1).permute([0, 2, 1, 3]).reshape([folded, T, group]);
-      const deltas = contiguous(dLogSums ? inner.sub(dLogSums as Tensor<"float32", 3>) : inner);
-      const gradients = [q!, k!, v!].map(({ shape }) =>
-        Tensor.zeros<"float32", number>(device, "float32", shape)
       );
-      const [dq, dk, dv] = gradients.map(({ pointer }) => pointer);
+      // Sums over blocks begin at 0 and are float32; where one block is all, it writes the gradients.
+      const whole = plan.blocks === 1, type = whole ? dtype : "float32", bytes = whole ? size : 4;
+      const dq = Tensor.empty(device, dtype, q!.shape);
+      const [dk, dv] = [k!, v!].map(({ shape }) =>
+        whole ? Tensor.empty(device, type, shape) : Tensor.zeros(device, type, shape)
+      );
 
       using stack = new DisposableStack();
       const scores = plan.scratch(stack, "float32"), dWeights = plan.scratch(stack, "float32");
       const weights = dtype === "bfloat16" ? plan.scratch(stack, dtype) : scores;
       const dScores = dtype === "bfloat16" ? plan.scratch(stack, dtype) : dWeights;
       // One lane does all blocks of a key-value head, in order: their sums are the same each time.
-      device.lanes.run(folded, (head, lane) => {
+      device.lanes.run(folded / together, (item, lane) => {
+        const head = item * together;
+        const atKeys = ({ pointer }: Tensor, bytes = size) => matrices(pointer, head, S, 0, bytes);
         for (let block = 0; block < plan.blocks; block++) {
-          const { first, count, keys: seen } = plan.rangeOf(block);
-          const firstRow = (head * T + first) * group, rows = count * group;
-          const atQuery = firstRow * d, atKey = head * S * d;
-          const ofHead = (tensor: Tensor, at: number) => ({
-            pointer: tensor.pointer + at * size,
-            rowStride: d,
-          });
-          const scratch = (memory: number[]) => ({ pointer: memory[lane]!, rowStride: seen });
-          const square = { rows, columns: seen, inner: d };
-          plan.product(ofHead(q!, atQuery), ofHead(k!, atKey), scratch(scores), square, {
-            transposeB: true,
-          });
-          plan.product(ofHead(dy, atQuery), ofHead(v!, atKey), scratch(dWeights), square, {
-            transposeB: true,
-          });
-          plan.drop(drop, dWeights[lane]!, rows, seen, firstRow, "float32");
-          const shape = [rows, group, S - T + first, seen, seen, plan.scale, ...visible] as const;
+          const { first, count, keys: seen } = plan.rangeOf(block), rows = count * group;
+          const firstRow = (head * T + first) * group, all = rows * together;
+          const atQueries = ({ pointer }: Tensor) =>
+            matrices(pointer, head, T * group, first * group);
+          const scratch = (memory: number[]) => scoresAt(memory[lane]!, rows, seen);
+          const square = { rows, columns: seen, inner: d }, transposed = { transposeB: true };
+          plan.product(atQueries(q!), atKeys(k!), scratch(scores), square, transposed);
+          plan.product(atQueries(dy), atKeys(v!), scratch(dWeights), square, transposed);
+          plan.drop(drop, dWeights[lane]!, all, seen, firstRow, "float32");
           const memory = [weights, dScores, scores, dWeights].map((each) => each[lane]!);
-          if (weighting) {
-            device.kernel(`attention_sigmoid_backward_${dtype}`)
-              .overRows(rows, ...memory, ...shape, weighting.bias);
-          } else {
-            device.kernel(`attention_softmax_backward_${dtype}`).overRows(
-              rows,
-              ...memory,
-              logSums!.pointer + firstRow * 4,
-              deltas.pointer + firstRow * 4,
-              slopes ? slopes.pointer + head % kv * group * 4 : 0,
-              ...shape,
-            );
-          }
-          plan.drop(drop, weights[lane]!, rows, seen, firstRow);
+          device.kernel(`attention_${kind}_backward_${dtype}`).overRows(
+            all,
+            ...memory,
+            logSums!.pointer + firstRow * 4,
+            deltas.pointer + firstRow * 4,
+            slopes ? slopes.pointer + head % kv * group * 4 : 0,
+            ...[all, group, count, S - T + first, seen, seen, plan.scale, ...visible, ...numbers],
+          );
+          plan.drop(drop, weights[lane]!, all, seen, firstRow);
           plan.product(
             scratch(dScores),
-            ofHead(k!, atKey),
-            { pointer: dq! + atQuery * 4, rowStride: d },
+            atKeys(k!),
+            atQueries(dq),
             { rows, columns: d, inner: seen },
+            { output: dtype },
           );
           const down = { rows: seen, columns: d, inner: rows };
-          const more = { transposeA: true, beta: 1 };
-          const to = (pointer: number) => ({ pointer: pointer + atKey * 4, rowStride: d });
-          plan.product(scratch(dScores), ofHead(q!, atQuery), to(dk!), down, more);
-          plan.product(scratch(weights), ofHead(dy, atQuery), to(dv!), down, more);
+          const more = { transposeA: true, beta: whole ? 0 : 1, output: type } as const;
+          plan.product(scratch(dScores), atQueries(q!), atKeys(dk!, bytes), down, more);
+          plan.product(scratch(weights), atQueries(dy), atKeys(dv!, bytes), down, more);
         }
       });
-      return gradients.map((gradient) => inType(gradient, dtype));
+      return [dq, dk!, dv!].map((gradient) => inType(gradient as Tensor<FloatType>, dtype));
     },
   };
 });
-
-const toFloat32 = (x: Tensor) => inType(x as Tensor<FloatType>, "float32") as Tensor<"float32">;
 
 /** Attention's result, and what other softmaxes need of it. */
 export interface AttentionResult<D extends FloatType> {
@@ -339,7 +377,7 @@ export function softmaxAttentionWithSums<D extends FloatType>(
   { q, k, v }: Heads<D>,
   options: AttentionOptions = {},
 ): AttentionResult<D> {
-  const [context, logSums] = attentionOp(q, k, v, options, null, drawDropout(options));
+  const [context, logSums] = attentionOp(q, k, v, options, ["softmax"], drawDropout(options));
   return { context: context as Tensor<D, 2>, logSums: logSums as Tensor<"float32", 3> };
 }
 
@@ -358,17 +396,17 @@ export function softmaxAttention<D extends FloatType>(
 }
 
 /**
- * Attention whose weights are 1 / (1 + exp(-(scale · q·kᵀ + bias))), each by itself.
+ * Attention with other weights than softmax's.
  *
  * @returns [B·T, n·d], the heads side by side, of the type of `heads`
+ * @throws {RangeError} if the shapes do not fit
  */
-export function sigmoidAttention<D extends FloatType>(
+export function weightedAttention<D extends FloatType>(
   { q, k, v }: Heads<D>,
   options: AttentionOptions,
-  bias: number,
+  weighting: Weighting,
 ): Tensor<D, 2> {
-  if (options.slopes) throw new RangeError("Cannot compute sigmoid attention with slopes");
-  const [context, unused] = attentionOp(q, k, v, options, { bias }, drawDropout(options));
+  const [context, unused] = attentionOp(q, k, v, options, weighting, drawDropout(options));
   unused.dispose();
   return context as Tensor<D, 2>;
 }

@@ -10,24 +10,26 @@ import type { Tensor } from "../../tensor/tensor.ts";
 import { abs, clamp, exp } from "../../tensor/unary.ts";
 import type { Attention } from "./attention.ts";
 import { composed } from "./composed.ts";
+import { weightedAttention } from "./softmax_attention.ts";
 
 /**
  * Softpick, `max(e^z_ij - 1, 0) / (Σ_j |e^z_ij - 1| + ε)`: rectified, so that a query may attend to nothing (Zuhri et
  * al., "Softpick: no attention sink, no massive activations with rectified softmax", 2025).
- * Composed from tensor operations: maps of all heads exist.
  */
 export function softpick({ epsilon = 1e-8 }: { epsilon?: number } = {}): Attention {
   return {
     name: "softpick",
     parameters: () => [],
     attend: (inputs) =>
-      scope(() =>
-        composed(inputs, (logits) => {
+      scope(() => {
+        const { heads, maps, ...options } = inputs;
+        if (!maps) return weightedAttention(heads, options, ["softpick", epsilon]);
+        return composed(inputs, (logits) => {
           // All terms divided by e^m, which changes nothing: m = max(0, z) of the row.
           const m = clamp(max(logits, -1, { keepDims: true }), { min: 0 }).detach();
           const one = exp(m.mul(-1));
           const terms = sub(exp(sub(logits, m)), one) as Tensor<"float32", 4>;
-          const { heads: { q, k }, causal = true, window } = inputs;
+          const { q, k } = heads, { causal = true, window } = options;
           const sizes = abs(terms);
           const seen = causal
             ? causalMask(q.shape[1], k.shape[1], {
@@ -42,7 +44,7 @@ export function softpick({ epsilon = 1e-8 }: { epsilon?: number } = {}): Attenti
             : sizes;
           const divisor = sum(counted, -1, { keepDims: true }).add(one.mul(epsilon));
           return div(relu(terms), divisor) as Tensor<"float32", 4>;
-        })
-      ),
+        });
+      }),
   };
 }

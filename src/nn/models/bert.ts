@@ -1,8 +1,9 @@
 // BERT: an encoder whose tokens see each other both ways, with norms after each sum. It gives hidden states only.
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
-import type { Family } from "../family.ts";
-import { readActivation, refuseSettings } from "./settings.ts";
+import type { Family, GgufFamily } from "../family.ts";
+import { GGUF_NAMES, ggufLayerNorm, ggufQueries, ggufSizes } from "./gguf_settings.ts";
+import { readActivation, readSizes, refuseSettings } from "./settings.ts";
 
 /** BERT in Hugging Face's format; what comes after the encoder is left out. */
 export const bertFamily: Family = {
@@ -16,22 +17,15 @@ export const bertFamily: Family = {
       "LayerNorm.beta",
     ),
   config(json): TransformerConfig {
-    const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
     const positions = json.string("position_embedding_type", "absolute");
     if (positions !== "absolute") {
       throw json.error(`its "position_embedding_type" is "${positions}", not "absolute"`);
     }
     refuseSettings(json, ["is_decoder", "add_cross_attention"]);
     return checkConfig({
+      ...readSizes(json, 512),
       family: "bert",
-      layers: json.whole("num_hidden_layers"),
-      hiddenSize,
       intermediateSize: json.whole("intermediate_size"),
-      heads,
-      keyValueHeads: heads,
-      headDimension: hiddenSize / heads,
-      vocabularySize: json.whole("vocab_size"),
-      contextLength: json.whole("max_position_embeddings", 512),
       embedding: { norm: true, types: json.whole("type_vocab_size", 2) },
       positions: { kind: "learned" },
       norm: {
@@ -64,4 +58,35 @@ export const bertFamily: Family = {
       "layers.*.mlp.down": `${layer}.output.dense`,
     };
   },
+};
+
+/** BERT in GGUF's format. */
+export const bertGguf: GgufFamily = {
+  architecture: "bert",
+  ignored: /^cls\./,
+  config(file) {
+    if (file.optionalBoolean("bert.attention.causal")) {
+      throw file.error('its "bert.attention.causal" is true: that of encoders is false');
+    }
+    return checkConfig({
+      ...ggufSizes(file),
+      family: "bert",
+      embedding: { norm: true, types: file.tensor("token_types.weight").shape[0]! },
+      positions: { kind: "learned" },
+      norm: { ...ggufLayerNorm(file), placement: "post", final: false },
+      block: "sequential",
+      mlpNorm: true,
+      attention: { causal: false, bias: true, outputBias: true },
+      mlp: { kind: "plain", activation: "gelu", bias: true },
+      head: { kind: "none", bias: false },
+    }, (problem) => file.error(problem));
+  },
+  sources: (_, file) => ({
+    ...GGUF_NAMES,
+    "embed.types": "token_types",
+    "embed.norm": "token_embd_norm",
+    "layers.*.attn.norm": "blk.*.attn_output_norm",
+    "layers.*.attn.qkv": ggufQueries(file),
+    "layers.*.mlp.norm": "blk.*.layer_output_norm",
+  }),
 };

@@ -2,18 +2,19 @@
 // (RW).
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
-import type { Family } from "../family.ts";
+import type { Family, GgufFamily } from "../family.ts";
 import { rotaryFactors } from "../rotary_scaling.ts";
-import { readActivation } from "./settings.ts";
+import { readActivation, readLayerNorm, readSizes } from "./settings.ts";
 import { groupedParts } from "./fused.ts";
+import { GGUF_NAMES, ggufLayerNorm, ggufRotary, ggufSizes } from "./gguf_settings.ts";
 
 /** Falcon in Hugging Face's format. */
 export const falconFamily: Family = {
   modelTypes: ["falcon"],
   ignored: /^lm_head\.weight$/,
   config(json): TransformerConfig {
-    const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
-    const headDimension = hiddenSize / heads, bias = json.boolean("bias", false);
+    const sizes = readSizes(json, 2048), { hiddenSize, heads, headDimension } = sizes;
+    const bias = json.boolean("bias", false);
     const grouped = json.boolean("new_decoder_architecture", false);
     const keyValueHeads = grouped
       ? json.whole("num_kv_heads", heads)
@@ -22,26 +23,14 @@ export const falconFamily: Family = {
       : heads;
     const parallel = grouped || json.boolean("parallel_attn", true);
     return checkConfig({
+      ...sizes,
       family: "falcon",
-      layers: json.whole("num_hidden_layers"),
-      hiddenSize,
       intermediateSize: json.whole("ffn_hidden_size", 4 * hiddenSize),
-      heads,
       keyValueHeads,
-      headDimension,
-      vocabularySize: json.whole("vocab_size"),
-      contextLength: json.whole("max_position_embeddings", 2048),
-      embedding: {},
       positions: json.boolean("alibi", false)
         ? { kind: "alibi", maximum: 8, scaled: true }
         : { kind: "rotary", dimensions: headDimension, ...rotaryFactors(json, headDimension) },
-      norm: {
-        kind: "layer",
-        epsilon: json.number("layer_norm_epsilon", 1e-5),
-        bias: true,
-        placement: "pre",
-        final: true,
-      },
+      norm: readLayerNorm(json, "layer_norm_epsilon"),
       block: parallel ? "parallel" : "sequential",
       mlpNorm: !parallel || (grouped && json.whole("num_ln_in_parallel_attn", 2) === 2),
       attention: { causal: true, bias, outputBias: bias },
@@ -66,4 +55,28 @@ export const falconFamily: Family = {
       "layers.*.mlp.down": `${layer}.mlp.dense_4h_to_h`,
     };
   },
+};
+
+/** Falcon with rotary positions in GGUF's format, which has queries, keys and values one below the other. */
+export const falconGguf: GgufFamily = {
+  architecture: "falcon",
+  config(file) {
+    const sizes = ggufSizes(file);
+    return checkConfig({
+      ...sizes,
+      family: "falcon",
+      positions: ggufRotary(file, sizes.headDimension),
+      norm: ggufLayerNorm(file),
+      block: "parallel",
+      mlpNorm: file.tensors.has("blk.0.attn_norm_2.weight"),
+      attention: { causal: true, bias: false, outputBias: false },
+      mlp: { kind: "plain", activation: "gelu", bias: false },
+    }, (problem) => file.error(problem));
+  },
+  sources: ({ mlpNorm }) => ({
+    ...GGUF_NAMES,
+    "layers.*.attn.norm": mlpNorm ? "blk.*.attn_norm_2" : "blk.*.attn_norm",
+    "layers.*.attn.qkv": "blk.*.attn_qkv",
+    "layers.*.mlp.norm": "blk.*.attn_norm",
+  }),
 };

@@ -3,8 +3,15 @@
 import type { ConfigJson } from "../../formats/config_json.ts";
 import { type BuildOptions, buildTransformer } from "../build.ts";
 import { checkConfig, type TransformerConfig } from "../config.ts";
-import type { Family, StoredPart } from "../family.ts";
-import { readActivation, refuseSettings, requireSettings } from "./settings.ts";
+import type { Family, GgufFamily, StoredPart } from "../family.ts";
+import { GGUF_NAMES, ggufLayerNorm, ggufSizes } from "./gguf_settings.ts";
+import {
+  readActivation,
+  readLayerNorm,
+  readSizes,
+  refuseSettings,
+  requireSettings,
+} from "./settings.ts";
 import type { Transformer } from "../transformer.ts";
 
 /** GPT-2 in Hugging Face's format. */
@@ -13,28 +20,15 @@ export const gpt2Family: Family = {
   prefix: "transformer.",
   ignored: /attn\.(masked_)?bias$|^lm_head\.weight$/,
   config(json: ConfigJson): TransformerConfig {
-    const hiddenSize = json.whole("n_embd"), heads = json.whole("n_head");
+    const sizes = readSizes(json, undefined, ["n_layer", "n_head", "n_embd", "n_positions"]);
     refuseSettings(json, ["scale_attn_by_inverse_layer_idx", "add_cross_attention"]);
     requireSettings(json, ["scale_attn_weights", "tie_word_embeddings"]);
     return checkConfig({
+      ...sizes,
       family: "gpt2",
-      layers: json.whole("n_layer"),
-      hiddenSize,
-      intermediateSize: json.whole("n_inner", 4 * hiddenSize),
-      heads,
-      keyValueHeads: heads,
-      headDimension: hiddenSize / heads,
-      vocabularySize: json.whole("vocab_size"),
-      contextLength: json.whole("n_positions"),
-      embedding: {},
+      intermediateSize: json.whole("n_inner", 4 * sizes.hiddenSize),
       positions: { kind: "learned" },
-      norm: {
-        kind: "layer",
-        epsilon: json.number("layer_norm_epsilon", 1e-5),
-        bias: true,
-        placement: "pre",
-        final: true,
-      },
+      norm: readLayerNorm(json, "layer_norm_epsilon"),
       block: "sequential",
       mlpNorm: true,
       attention: { causal: true, bias: true, outputBias: true },
@@ -83,39 +77,33 @@ export const gpt2Family: Family = {
   },
 };
 
-/** Options of {@linkcode gpt2}. */
-export interface Gpt2Options extends BuildOptions {
-  /** L @default {12} */
-  layers?: number;
-  /** n @default {12} */
-  heads?: number;
-  /** H; the MLP is four times as wide. @default {768} */
-  hiddenSize?: number;
-  /** V @default {50304, GPT-2's 50257 rounded up to a multiple of 64} */
-  vocabularySize?: number;
-  /** Longest sequence. @default {1024} */
-  contextLength?: number;
-  /** Whether projections and norms have biases. @default {false} */
-  bias?: boolean;
-}
+/** GPT-2 in GGUF's format, which keeps matrices [out, in]. */
+export const gpt2Gguf: GgufFamily = {
+  architecture: "gpt2",
+  config: (file) =>
+    checkConfig({
+      ...ggufSizes(file),
+      family: "gpt2",
+      positions: { kind: "learned" },
+      norm: ggufLayerNorm(file),
+      block: "sequential",
+      mlpNorm: true,
+      attention: { causal: true, bias: true, outputBias: true },
+      mlp: { kind: "plain", activation: "gelu_tanh", bias: true },
+    }, (problem) => file.error(problem)),
+  sources: () => ({ ...GGUF_NAMES, "layers.*.attn.qkv": "blk.*.attn_qkv" }),
+};
 
-/**
- * Builds GPT-2 as nanoGPT has it: exact GELU, no biases unless asked for, weights N(0, 0.02²), those that join the
- * residual stream N(0, 0.02² / 2L), biases 0 and gains 1. With its defaults it has 123,587,328 parameters beside the
- * positions.
- *
- * @throws {RangeError} if the numbers do not go together
- */
-export function gpt2({
-  layers = 12,
-  heads = 12,
-  hiddenSize = 768,
-  vocabularySize = 50304,
-  contextLength = 1024,
-  bias = false,
-  ...options
-}: Gpt2Options = {}): Promise<Transformer> {
-  return buildTransformer({
+/** GPT-2 as nanoGPT has it: exact GELU, and biases everywhere or nowhere. */
+export function nanoGptConfig(
+  { layers, heads, hiddenSize, vocabularySize, contextLength, bias }:
+    & Pick<
+      TransformerConfig,
+      "layers" | "heads" | "hiddenSize" | "vocabularySize" | "contextLength"
+    >
+    & { bias: boolean },
+): TransformerConfig {
+  return {
     family: "gpt2",
     layers,
     heads,
@@ -133,5 +121,45 @@ export function gpt2({
     attention: { causal: true, bias, outputBias: bias },
     mlp: { kind: "plain", activation: "gelu", bias },
     head: { kind: "tied", bias: false },
-  }, options);
+  };
+}
+
+/** Options of {@linkcode gpt2}. */
+export interface Gpt2Options extends BuildOptions {
+  /** L @default {12} */
+  layers?: number;
+  /** n @default {12} */
+  heads?: number;
+  /** H; the MLP is four times as wide. @default {768} */
+  hiddenSize?: number;
+  /** V @default {50304, GPT-2's 50257 rounded up to a multiple of 64} */
+  vocabularySize?: number;
+  /** Longest sequence. @default {1024} */
+  contextLength?: number;
+  /** Whether projections and norms have biases. @default {false} */
+  bias?: boolean;
+  /** Whether the output matrix is the embedding. @default {true} */
+  tied?: boolean;
+}
+
+/**
+ * Builds GPT-2 as nanoGPT has it: exact GELU, no biases unless asked for, weights N(0, 0.02²), those that join the
+ * residual stream N(0, 0.02² / 2L), biases 0 and gains 1. With its defaults it has 123,587,328 parameters beside the
+ * positions.
+ *
+ * @throws {RangeError} if the numbers do not go together
+ */
+export function gpt2({
+  layers = 12,
+  heads = 12,
+  hiddenSize = 768,
+  vocabularySize = 50304,
+  contextLength = 1024,
+  bias = false,
+  tied = true,
+  ...options
+}: Gpt2Options = {}): Promise<Transformer> {
+  const sizes = { layers, heads, hiddenSize, vocabularySize, contextLength, bias };
+  const head = { kind: tied ? "tied" : "own", bias: false } as const;
+  return buildTransformer({ ...nanoGptConfig(sizes), head }, options);
 }

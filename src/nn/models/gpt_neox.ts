@@ -1,46 +1,34 @@
 // GPT-NeoX and Pythia: attention and MLP side by side after a norm each, rotary positions for part of a head.
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
-import type { Family } from "../family.ts";
+import type { Family, GgufFamily } from "../family.ts";
 import { rotaryFactors } from "../rotary_scaling.ts";
-import { readActivation } from "./settings.ts";
+import { readActivation, readLayerNorm, readSizes } from "./settings.ts";
 import { groupedParts } from "./fused.ts";
+import { GGUF_NAMES, ggufLayerNorm, ggufRotary, ggufSizes } from "./gguf_settings.ts";
 
 /** GPT-NeoX in Hugging Face's format. */
 export const gptNeoxFamily: Family = {
   modelTypes: ["gpt_neox"],
   ignored: /attention\.(rotary_emb\.inv_freq|masked_bias|bias)$/,
   config(json): TransformerConfig {
-    const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
-    const headDimension = hiddenSize / heads, bias = json.boolean("attention_bias", true);
+    const sizes = readSizes(json, 2048), { headDimension } = sizes;
+    const bias = json.boolean("attention_bias", true);
     const parameters = json.object("rope_parameters");
     const share = parameters.number("partial_rotary_factor", json.number("rotary_pct", 0.25));
     const dimensions = Math.floor(share * headDimension);
     const { base, ...factors } = rotaryFactors(json, dimensions);
     return checkConfig({
+      ...sizes,
       family: "gpt_neox",
-      layers: json.whole("num_hidden_layers"),
-      hiddenSize,
       intermediateSize: json.whole("intermediate_size"),
-      heads,
-      keyValueHeads: heads,
-      headDimension,
-      vocabularySize: json.whole("vocab_size"),
-      contextLength: json.whole("max_position_embeddings", 2048),
-      embedding: {},
       positions: {
         kind: "rotary",
         dimensions,
         base: json.number("rotary_emb_base", base),
         ...factors,
       },
-      norm: {
-        kind: "layer",
-        epsilon: json.number("layer_norm_eps", 1e-5),
-        bias: true,
-        placement: "pre",
-        final: true,
-      },
+      norm: readLayerNorm(json, "layer_norm_eps"),
       block: json.boolean("use_parallel_residual", true) ? "parallel" : "sequential",
       mlpNorm: true,
       attention: { causal: true, bias, outputBias: bias },
@@ -64,4 +52,25 @@ export const gptNeoxFamily: Family = {
       "layers.*.mlp.down": `${layer}.mlp.dense_4h_to_h`,
     };
   },
+};
+
+/** GPT-NeoX and Pythia in GGUF's format, which has queries, keys and values one below the other. */
+export const gptNeoxGguf: GgufFamily = {
+  architecture: "gptneox",
+  config(file) {
+    const sizes = ggufSizes(file);
+    return checkConfig({
+      ...sizes,
+      family: "gpt_neox",
+      positions: ggufRotary(file, sizes.headDimension),
+      norm: ggufLayerNorm(file),
+      block: file.optionalBoolean("gptneox.use_parallel_residual") ?? true
+        ? "parallel"
+        : "sequential",
+      mlpNorm: true,
+      attention: { causal: true, bias: true, outputBias: true },
+      mlp: { kind: "plain", activation: "gelu", bias: true },
+    }, (problem) => file.error(problem));
+  },
+  sources: () => ({ ...GGUF_NAMES, "layers.*.attn.qkv": "blk.*.attn_qkv" }),
 };

@@ -8,6 +8,7 @@ import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family, GgufFamily, Sources, StoredPart } from "../family.ts";
 import type { Transformer } from "../transformer.ts";
 import { rotaryFactors } from "../rotary_scaling.ts";
+import { GGUF_NAMES, ggufRotary, ggufSizes } from "./gguf_settings.ts";
 
 /** What all of the family have in common. */
 const SHAPE = {
@@ -106,102 +107,93 @@ export const llamaFamily: Family = {
   sources: () => LLAMA_NAMES,
 };
 
-const GGUF_NAMES = {
-  "embed": "token_embd",
-  "norm": "output_norm",
-  "head": "output",
-  "layers.*.attn.norm": "blk.*.attn_norm",
-  "layers.*.attn.output": "blk.*.attn_output",
-  "layers.*.mlp.norm": "blk.*.ffn_norm",
+/** Where GGUF files have what both architectures have. */
+const GGUF_SOURCES = {
+  ...GGUF_NAMES,
   "layers.*.mlp.gate_up": ["blk.*.ffn_gate", "blk.*.ffn_up"],
-  "layers.*.mlp.down": "blk.*.ffn_down",
+  "layers.*.mlp.router": "blk.*.ffn_gate_inp",
 } satisfies Sources;
 
-/** The LLaMA family in GGUF's format, where rotary pairs lie side by side. */
+function ggufConfig(file: GgufFile): TransformerConfig {
+  const family = file.string("general.architecture"), sizes = ggufSizes(file);
+  const experts = file.optionalNumber(`${family}.expert_count`) ?? 0;
+  const positions = ggufRotary(file, sizes.headDimension);
+  const bias = file.tensors.has("blk.0.attn_q.bias");
+  const config = checkConfig({
+    ...SHAPE,
+    ...sizes,
+    family,
+    positions,
+    norm: {
+      kind: "rms",
+      epsilon: file.number(`${family}.attention.layer_norm_rms_epsilon`),
+      bias: false,
+      placement: "pre",
+      final: true,
+    },
+    attention: { causal: true, bias, outputBias: file.tensors.has("blk.0.attn_output.bias") },
+    mlp: {
+      kind: "gated",
+      activation: "silu",
+      bias: false,
+      ...experts > 0 &&
+        { experts: { count: experts, perToken: file.number(`${family}.expert_used_count`) } },
+    },
+  }, (problem) => file.error(problem));
+  if (positions.dimensions !== sizes.headDimension) {
+    throw file.error(
+      `it rotates ${positions.dimensions} of ${sizes.headDimension} features of a head; only all can be`,
+    );
+  }
+  return config;
+}
+
+/** LLaMA, Mistral and Mixtral in GGUF's format, where rotary pairs lie side by side. */
 export const llamaGguf: GgufFamily = {
   architecture: "llama",
   ignored: /^rope_freqs\.weight$/,
-  config(file: GgufFile): TransformerConfig {
-    const heads = file.number("llama.attention.head_count");
-    const hiddenSize = file.number("llama.embedding_length");
-    const headDimension = file.optionalNumber("llama.attention.key_length") ?? hiddenSize / heads;
-    const config = checkConfig({
-      ...SHAPE,
-      family: "llama",
-      layers: file.number("llama.block_count"),
-      hiddenSize,
-      intermediateSize: file.number("llama.feed_forward_length"),
-      heads,
-      keyValueHeads: file.optionalNumber("llama.attention.head_count_kv") ?? heads,
-      headDimension,
-      vocabularySize: file.tensor("token_embd.weight").shape[0]!,
-      contextLength: file.number("llama.context_length"),
-      positions: rotaryOfGguf(file, headDimension),
-      norm: {
-        kind: "rms",
-        epsilon: file.number("llama.attention.layer_norm_rms_epsilon"),
-        bias: false,
-        placement: "pre",
-        final: true,
-      },
-      attention: { causal: true, bias: false, outputBias: false },
-      mlp: { kind: "gated", activation: "silu", bias: false },
-      head: { kind: file.tensors.has("output.weight") ? "own" : "tied", bias: false },
-    }, (problem) => file.error(problem));
-    const { positions } = config;
-    if (positions.kind === "rotary" && positions.dimensions !== headDimension) {
-      throw file.error(
-        `it rotates ${positions.dimensions} of ${headDimension} features of a head; only all can be`,
-      );
-    }
-    return config;
-  },
-  sources({ heads, keyValueHeads, headDimension: d, hiddenSize: H }) {
-    const halves = (name: string, count: number): StoredPart => ({
-      tensor: `blk.*.${name}.weight`,
-      shape: [count * d, H],
-      view: (pairs) => pairs.reshape([count, d / 2, 2, H]).permute([0, 2, 1, 3]),
+  config: ggufConfig,
+  sources({ heads, keyValueHeads, headDimension: d, hiddenSize: H, intermediateSize: I, mlp }) {
+    const halves = (name: string, count: number, columns: number[] = []): StoredPart => ({
+      tensor: `blk.*.${name}`,
+      shape: [count * d, ...columns],
+      view: (pairs) => pairs.reshape([count, d / 2, 2, ...columns]).transpose(1, 2),
+    });
+    const count = mlp.experts?.count ?? 0;
+    const expert = (name: string, shape: [number, number]): StoredPart => ({
+      tensor: `blk.*.ffn_${name}_exps.weight`,
+      shape: [count, ...shape],
+      stacked: true,
+      view: (one) => one,
     });
     return {
-      ...GGUF_NAMES,
+      ...GGUF_SOURCES,
       "layers.*.attn.qkv.weight": [
-        halves("attn_q", heads),
-        halves("attn_k", keyValueHeads),
+        halves("attn_q.weight", heads, [H]),
+        halves("attn_k.weight", keyValueHeads, [H]),
         "blk.*.attn_v.weight",
       ],
+      "layers.*.attn.qkv.bias": [
+        halves("attn_q.bias", heads),
+        halves("attn_k.bias", keyValueHeads),
+        "blk.*.attn_v.bias",
+      ],
+      "layers.*.mlp.experts.*.gate_up.weight": [expert("gate", [I, H]), expert("up", [I, H])],
+      "layers.*.mlp.experts.*.down.weight": expert("down", [H, I]),
     };
   },
 };
 
-function rotaryOfGguf(file: GgufFile, headDimension: number): TransformerConfig["positions"] {
-  const scaling = file.optionalString("llama.rope.scaling.type") ?? "none";
-  if (scaling !== "none" && scaling !== "linear") {
-    throw file.error(`rotary scaling "${scaling}" is not supported; "linear" is`);
-  }
-  const scale = scaling === "linear" ? file.number("llama.rope.scaling.factor") : 1;
-  const dimensions = file.optionalNumber("llama.rope.dimension_count") ?? headDimension;
-  const stored = file.tensors.has("rope_freqs.weight") ? readFactors(file, dimensions / 2) : null;
-  const factors = scale === 1 && !stored
-    ? undefined
-    : Array.from({ length: Math.floor(dimensions / 2) }, (_, i) => scale * (stored?.[i] ?? 1));
-  return {
-    kind: "rotary",
-    base: file.optionalNumber("llama.rope.freq_base") ?? 10000,
-    dimensions,
-    ...factors && { factors },
-  };
-}
-
-/** What the frequencies of the rotary angles are divided by, where a file holds it. */
-function readFactors(file: GgufFile, count: number): Float32Array {
-  const tensor = file.tensor("rope_freqs.weight");
-  if (tensor.shape.join() !== `${count}` || tensor.type !== "F32") {
-    throw file.error(
-      `tensor "${tensor.name}" is ${tensor.type} of shape [${tensor.shape}], expected F32 [${count}]`,
-    );
-  }
-  return new Float32Array(file.read(tensor).slice().buffer);
-}
+/** Qwen2 in GGUF's format. */
+export const qwen2Gguf: GgufFamily = {
+  architecture: "qwen2",
+  ignored: /^rope_freqs\.weight$/,
+  config: ggufConfig,
+  sources: () => ({
+    ...GGUF_SOURCES,
+    "layers.*.attn.qkv": ["q", "k", "v"].map((part) => `blk.*.attn_${part}`),
+  }),
+};
 
 /** Options of {@linkcode llama}. */
 export interface LlamaOptions extends BuildOptions {

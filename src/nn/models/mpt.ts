@@ -1,15 +1,16 @@
 // MPT: ALiBi, a fused projection of queries, keys and values, no biases.
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
-import type { Family } from "../family.ts";
-import { refuseSettings, requireSettings } from "./settings.ts";
+import type { Family, GgufFamily } from "../family.ts";
+import { readLayerNorm, readSizes, refuseSettings, requireSettings } from "./settings.ts";
+import { GGUF_NAMES, ggufLayerNorm, ggufSizes } from "./gguf_settings.ts";
 
 /** MPT in Hugging Face's format. */
 export const mptFamily: Family = {
   modelTypes: ["mpt"],
   ignored: /^lm_head\.weight$/,
   config(json): TransformerConfig {
-    const hiddenSize = json.whole("d_model"), heads = json.whole("n_heads");
+    const sizes = readSizes(json, undefined, ["n_layers", "n_heads", "d_model", "max_seq_len"]);
     const attention = json.object("attn_config");
     requireSettings(attention, ["alibi"]);
     refuseSettings(attention, ["qk_ln", "prefix_lm"]);
@@ -27,24 +28,11 @@ export const mptFamily: Family = {
     }
     requireSettings(json, ["no_bias", "tie_word_embeddings"]);
     return checkConfig({
+      ...sizes,
       family: "mpt",
-      layers: json.whole("n_layers"),
-      hiddenSize,
-      intermediateSize: json.whole("expansion_ratio", 4) * hiddenSize,
-      heads,
-      keyValueHeads: heads,
-      headDimension: hiddenSize / heads,
-      vocabularySize: json.whole("vocab_size"),
-      contextLength: json.whole("max_seq_len"),
-      embedding: {},
+      intermediateSize: json.whole("expansion_ratio", 4) * sizes.hiddenSize,
       positions: { kind: "alibi", maximum: attention.number("alibi_bias_max", 8) },
-      norm: {
-        kind: "layer",
-        epsilon: json.number("layer_norm_epsilon", 1e-5),
-        bias: false,
-        placement: "pre",
-        final: true,
-      },
+      norm: { ...readLayerNorm(json, "layer_norm_epsilon"), bias: false },
       block: "sequential",
       mlpNorm: true,
       attention: {
@@ -67,4 +55,23 @@ export const mptFamily: Family = {
     "layers.*.mlp.up": "transformer.blocks.*.ffn.up_proj",
     "layers.*.mlp.down": "transformer.blocks.*.ffn.down_proj",
   }),
+};
+
+/** MPT in GGUF's format. */
+export const mptGguf: GgufFamily = {
+  architecture: "mpt",
+  config(file) {
+    const clip = file.optionalNumber("mpt.attention.clamp_kqv") ?? 0;
+    return checkConfig({
+      ...ggufSizes(file),
+      family: "mpt",
+      positions: { kind: "alibi", maximum: file.number("mpt.attention.max_alibi_bias") },
+      norm: ggufLayerNorm(file, false),
+      block: "sequential",
+      mlpNorm: true,
+      attention: { causal: true, ...clip > 0 && { clip }, bias: false, outputBias: false },
+      mlp: { kind: "plain", activation: "gelu", bias: false },
+    }, (problem) => file.error(problem));
+  },
+  sources: () => ({ ...GGUF_NAMES, "layers.*.attn.qkv": "blk.*.attn_qkv" }),
 };

@@ -3,7 +3,7 @@
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
 import type { Family } from "../family.ts";
-import { readActivation, requireSettings } from "./settings.ts";
+import { readActivation, readSizes, requireSettings } from "./settings.ts";
 
 /** Rows of the table of positions before the first one. */
 const OFFSET = 2;
@@ -14,21 +14,15 @@ export const optFamily: Family = {
   prefix: "model.",
   ignored: /(^|\.)lm_head\.weight$/,
   config(json): TransformerConfig {
-    const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
+    const sizes = readSizes(json, 2048), { hiddenSize } = sizes;
     const width = json.whole("word_embed_proj_dim", hiddenSize);
     const pre = json.boolean("do_layer_norm_before", true);
     const bias = json.boolean("enable_bias", true);
     requireSettings(json, ["tie_word_embeddings", "layer_norm_elementwise_affine"]);
     return checkConfig({
+      ...sizes,
       family: "opt",
-      layers: json.whole("num_hidden_layers"),
-      hiddenSize,
       intermediateSize: json.whole("ffn_dim"),
-      heads,
-      keyValueHeads: heads,
-      headDimension: hiddenSize / heads,
-      vocabularySize: json.whole("vocab_size"),
-      contextLength: json.whole("max_position_embeddings", 2048),
       embedding: width === hiddenSize ? {} : { width },
       positions: { kind: "learned" },
       norm: {

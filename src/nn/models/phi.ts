@@ -1,42 +1,30 @@
 // Phi-2: attention and MLP side by side after one layer norm, rotary positions for part of a head, biases everywhere.
 
 import { checkConfig, type TransformerConfig } from "../config.ts";
-import type { Family } from "../family.ts";
+import type { Family, GgufFamily } from "../family.ts";
 import { rotaryFactors } from "../rotary_scaling.ts";
-import { readActivation, refuseSettings } from "./settings.ts";
+import { readActivation, readLayerNorm, readSizes, refuseSettings } from "./settings.ts";
+import { GGUF_NAMES, ggufLayerNorm, ggufQueries, ggufRotary, ggufSizes } from "./gguf_settings.ts";
 
 /** Phi-1, 1.5 and 2 in Hugging Face's format. */
 export const phiFamily: Family = {
   modelTypes: ["phi"],
   config(json): TransformerConfig {
-    const hiddenSize = json.whole("hidden_size"), heads = json.whole("num_attention_heads");
-    const headDimension = hiddenSize / heads;
+    const sizes = readSizes(json, 2048);
     refuseSettings(json, ["qk_layernorm", "tie_word_embeddings"]);
     const parameters = json.object("rope_parameters");
     const share = parameters.number(
       "partial_rotary_factor",
       json.number("partial_rotary_factor", 0.5),
     );
-    const dimensions = Math.floor(share * headDimension);
+    const dimensions = Math.floor(share * sizes.headDimension);
     return checkConfig({
+      ...sizes,
       family: "phi",
-      layers: json.whole("num_hidden_layers"),
-      hiddenSize,
       intermediateSize: json.whole("intermediate_size"),
-      heads,
-      keyValueHeads: json.whole("num_key_value_heads", heads),
-      headDimension,
-      vocabularySize: json.whole("vocab_size"),
-      contextLength: json.whole("max_position_embeddings", 2048),
-      embedding: {},
+      keyValueHeads: json.whole("num_key_value_heads", sizes.heads),
       positions: { kind: "rotary", dimensions, ...rotaryFactors(json, dimensions) },
-      norm: {
-        kind: "layer",
-        epsilon: json.number("layer_norm_eps", 1e-5),
-        bias: true,
-        placement: "pre",
-        final: true,
-      },
+      norm: readLayerNorm(json, "layer_norm_eps"),
       block: "parallel",
       mlpNorm: false,
       attention: { causal: true, bias: true, outputBias: true },
@@ -58,4 +46,23 @@ export const phiFamily: Family = {
     "layers.*.mlp.up": "model.layers.*.mlp.fc1",
     "layers.*.mlp.down": "model.layers.*.mlp.fc2",
   }),
+};
+
+/** Phi-1, 1.5 and 2 in GGUF's format. */
+export const phiGguf: GgufFamily = {
+  architecture: "phi2",
+  config(file) {
+    const sizes = ggufSizes(file);
+    return checkConfig({
+      ...sizes,
+      family: "phi",
+      positions: ggufRotary(file, sizes.headDimension),
+      norm: ggufLayerNorm(file),
+      block: "parallel",
+      mlpNorm: false,
+      attention: { causal: true, bias: true, outputBias: true },
+      mlp: { kind: "plain", activation: "gelu_tanh", bias: true },
+    }, (problem) => file.error(problem));
+  },
+  sources: (_, file) => ({ ...GGUF_NAMES, "layers.*.attn.qkv": ggufQueries(file) }),
 };

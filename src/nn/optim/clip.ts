@@ -1,8 +1,7 @@
 // The norm of all gradients of a model together, and clipping by it. It stays on the device, where the next step
 // of an optimizer takes it from, so that nothing waits for it.
 
-import { keep } from "../../tensor/scope.ts";
-import { Tensor } from "../../tensor/tensor.ts";
+import { keep, Tensor } from "../../tensor/mod.ts";
 import { checkNumbers, checkParameters, gradientPointers, type Parameters } from "./optimizer.ts";
 import { TensorTable } from "./tensor_table.ts";
 

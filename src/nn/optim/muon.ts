@@ -1,14 +1,19 @@
 // Muon, and the orthogonalization that it is made of.
 
-import { add, div, maximum, mul } from "../../tensor/arithmetic.ts";
-import { noGrad } from "../../tensor/autograd/recording.ts";
-import { cast } from "../../tensor/cast.ts";
-import { contiguous } from "../../tensor/contiguous.ts";
-import type { FloatType } from "../../tensor/dtype.ts";
-import { matmul } from "../../tensor/matmul.ts";
-import { norm } from "../../tensor/moments.ts";
-import { scope } from "../../tensor/scope.ts";
-import { Tensor } from "../../tensor/tensor.ts";
+import {
+  add,
+  cast,
+  contiguous,
+  div,
+  type FloatType,
+  matmul,
+  maximum,
+  mul,
+  noGrad,
+  norm,
+  scope,
+  Tensor,
+} from "../../tensor/mod.ts";
 import { AdamW, type AdamWOptions } from "./adamw.ts";
 import type { GradientNorm } from "./clip.ts";
 import {

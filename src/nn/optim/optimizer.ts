@@ -1,8 +1,6 @@
 // What optimizers have in common: parameters by name, a step at a learning rate, and state that checkpoints keep.
 
-import type { Device } from "../../cuda/device.ts";
-import { keep } from "../../tensor/scope.ts";
-import { Tensor } from "../../tensor/tensor.ts";
+import { type Device, keep, Tensor } from "../../tensor/mod.ts";
 import type { GradientNorm } from "./clip.ts";
 
 /** A model's parameters by name: float32, contiguous, leaves that gradients come to. */

@@ -1,9 +1,7 @@
 // The table by which one launch of a kernel reaches all parameters: where each lies, with its gradient and its
 // state (src/cuda/kernels/optimizer.cu has the struct).
 
-import type { Device } from "../../cuda/device.ts";
-import { keep } from "../../tensor/scope.ts";
-import { Tensor } from "../../tensor/tensor.ts";
+import { type Device, keep, Tensor } from "../../tensor/mod.ts";
 
 /** Elements of a chunk, as the kernels have it. */
 const CHUNK = 16384;

@@ -2,10 +2,8 @@
 // state as `optimizer.NAME`, and in the metadata all else that the run needs to go on with the same bits.
 
 import { createHash } from "node:crypto";
-import { FileError } from "../../formats/file_error.ts";
-import { Safetensors, saveSafetensors } from "../../formats/safetensors.ts";
-import type { GeneratorState } from "../../tensor/random.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { FileError, Safetensors, saveSafetensors } from "../../formats/mod.ts";
+import type { GeneratorState, Tensor } from "../../tensor/mod.ts";
 import type { Optimizer, Parameters } from "../optim/optimizer.ts";
 
 /** Where a run is, beside its tensors. */

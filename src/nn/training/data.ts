@@ -3,8 +3,7 @@
 
 import { readTexts, type TextOptions } from "../../formats/text_file.ts";
 import { drawBlock } from "../../tensor/philox.ts";
-import { Tensor } from "../../tensor/tensor.ts";
-import type { Device } from "../../cuda/device.ts";
+import { type Device, Tensor } from "../../tensor/mod.ts";
 
 /** Which part of the data. */
 export type Split = "train" | "validation";

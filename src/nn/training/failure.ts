@@ -1,11 +1,7 @@
 // What went wrong in a step whose loss or gradients are not finite: the step is computed once more, and the first
 // tensor that is not finite is named.
 
-import { noGrad } from "../../tensor/autograd/recording.ts";
-import { isFinite } from "../../tensor/compare.ts";
-import { all } from "../../tensor/extrema.ts";
-import { scope } from "../../tensor/scope.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { all, isFinite, noGrad, scope, type Tensor } from "../../tensor/mod.ts";
 import type { Parameters } from "../optim/optimizer.ts";
 import type { Probe } from "../probe.ts";
 

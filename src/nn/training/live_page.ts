@@ -62,6 +62,8 @@ export function serveLog(path: string, { port = 0 }: ServeLogOptions = {}): Live
     if (url.pathname === "/") {
       return new Response(page, { headers: { "content-type": "text/html; charset=utf-8" } });
     }
+    // Browsers ask for it by themselves, and would note down that it is missing.
+    if (url.pathname === "/favicon.ico") return new Response(null, { status: 204 });
     if (url.pathname !== "/log") return new Response("There is no such page", { status: 404 });
     const from = Number(url.searchParams.get("from") ?? 0);
     if (!(Number.isSafeInteger(from) && from >= 0)) {

@@ -1,7 +1,6 @@
 // What a model must offer to be trained. A `Transformer` that was built does, and so may a class of one's own.
 
-import type { FloatType } from "../../tensor/dtype.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import type { FloatType, Tensor } from "../../tensor/mod.ts";
 import type { Parameters } from "../optim/optimizer.ts";
 import type { Probe } from "../probe.ts";
 

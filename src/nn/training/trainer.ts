@@ -1,14 +1,19 @@
 // Training: batches, gradients, updates, and on the way evaluation, checkpoints and a log. The device works on one
 // step while the next is queued; what a step found is read one step later.
 
-import type { Device } from "../../cuda/device.ts";
-import type { Event } from "../../cuda/event.ts";
-import { addInPlace } from "../../tensor/arithmetic.ts";
-import { noGrad } from "../../tensor/autograd/recording.ts";
-import type { FloatType } from "../../tensor/dtype.ts";
-import { defaultGenerator, type Generator, type GeneratorState } from "../../tensor/random.ts";
-import { keep, scope } from "../../tensor/scope.ts";
-import { Tensor } from "../../tensor/tensor.ts";
+import {
+  addInPlace,
+  defaultGenerator,
+  type Device,
+  type Event,
+  type FloatType,
+  type Generator,
+  type GeneratorState,
+  keep,
+  noGrad,
+  scope,
+  Tensor,
+} from "../../tensor/mod.ts";
 import { AdamW } from "../optim/adamw.ts";
 import { GradientNorm } from "../optim/clip.ts";
 import { checkParameters, type Optimizer, zeroGradients } from "../optim/optimizer.ts";

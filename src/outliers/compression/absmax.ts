@@ -1,17 +1,26 @@
 // CompressibleWeights rounded to a few bits, with the largest absolute value as the largest number (paper, Table 3): a single
 // outlier makes the steps of all others coarse.
 
-import { noGrad } from "../../tensor/autograd/recording.ts";
-import { abs, clamp, round, square } from "../../tensor/unary.ts";
-import { div, mul, sub } from "../../tensor/arithmetic.ts";
-import { equal } from "../../tensor/compare.ts";
-import { concatenate } from "../../tensor/join.ts";
-import { max } from "../../tensor/extrema.ts";
-import { keep, scope } from "../../tensor/scope.ts";
-import { mean, sum } from "../../tensor/sums.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
-import { where } from "../../tensor/where.ts";
-import { cast } from "../../tensor/cast.ts";
+import {
+  abs,
+  cast,
+  clamp,
+  concatenate,
+  div,
+  equal,
+  keep,
+  max,
+  mean,
+  mul,
+  noGrad,
+  round,
+  scope,
+  square,
+  sub,
+  sum,
+  type Tensor,
+  where,
+} from "../../tensor/mod.ts";
 import {
   asFloat32,
   type Compressed,

@@ -1,9 +1,6 @@
 // Which matrices of a model compression changes, and what is told of each.
 
-import { cast } from "../../tensor/cast.ts";
-import type { FloatType } from "../../tensor/dtype.ts";
-import { contiguous } from "../../tensor/contiguous.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import { cast, contiguous, type FloatType, type Tensor } from "../../tensor/mod.ts";
 
 /** Parameters of a model by name, matrices [out, in]. */
 export type CompressibleWeights = ReadonlyMap<string, Tensor<FloatType>>;

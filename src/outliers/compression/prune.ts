@@ -1,8 +1,6 @@
 // CompressibleWeights of small magnitude set to zero (paper, Table 3).
 
-import { noGrad } from "../../tensor/autograd/recording.ts";
-import { keep, scope } from "../../tensor/scope.ts";
-import { Tensor } from "../../tensor/tensor.ts";
+import { keep, noGrad, scope, Tensor } from "../../tensor/mod.ts";
 import {
   asFloat32,
   type Compressed,

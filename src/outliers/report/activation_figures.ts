@@ -12,14 +12,13 @@ import {
   type Figure,
   grid,
   label,
-  legend,
-  line,
   position,
   round,
   valueAxis,
   WIDTH,
 } from "./chart.ts";
 import { heatMap, tokenLabels } from "./heat_map.ts";
+import { alone, linesFigure, told } from "./marks.ts";
 import { count, formatNumber, plainText } from "./text.ts";
 
 /** Which activation a figure is about. */
@@ -91,21 +90,14 @@ export function activationFigures(analysis: Analysis, place: Place): Figure[] {
 function layersFigure(analysis: Analysis, place: Place): Figure {
   const { layers } = place.data;
   const { tau } = analysis.criteria;
-  const ranks = ["Top 1", "Top 2", "Top 3"];
-  const threshold = `τ · mean ${place.symbol}`;
-  // A log axis has no place for zero.
   const average = (pick: (layer: typeof layers[number]) => (number | undefined)[]) =>
-    layers.map((layer) => {
-      const value = mean(pick(layer).filter((x) => x !== undefined));
-      return value !== null && value > 0 ? value : null;
-    });
-  const tops = ranks.map((_, rank) =>
+    layers.map((layer) => mean(pick(layer).filter((x) => x !== undefined)));
+  const tops = [0, 1, 2].map((rank) =>
     average(({ sequences }) => sequences.map(({ top }) => top[rank] && Math.abs(top[rank].value)))
   );
   const median = average(({ sequences }) => sequences.map((statistics) => statistics.median));
   const limit = average(({ sequences }) => sequences.map((statistics) => tau * statistics.mean));
-  const empty = [...tops, median].every((values) => values.every((value) => value === null));
-  return draw({
+  return linesFigure({
     name: `${place.name}_layers`,
     title: `${place.title}: largest and median magnitude by layer`,
     subtitle: `${plainText(analysis.model.name)}; mean over ${
@@ -117,20 +109,23 @@ function layersFigure(analysis: Analysis, place: Place): Figure {
       `outlier; above the dashed line (τ = ${formatNumber(tau)} times the mean) it counts as one ` +
       `here. Outliers typically rise abruptly in an early layer and vanish in the last ones. ` +
       `Zeros, which a logarithmic axis cannot show, are left out.`,
-    height: 420,
-    option: empty ? null : {
-      grid: grid(),
-      legend: legend([...ranks, "Median", threshold]),
-      xAxis: categoryAxis("Layer", layers.map(({ layer }) => layer)),
-      yAxis: valueAxis(`Magnitude ${place.symbol}`, "log"),
-      series: [
-        line(threshold, limit, { color: COLORS.black, symbol: "none", dash: "dashed" }),
-        line("Median", median, { color: COLORS.grey, symbol: "emptyTriangle" }),
-        line(ranks[2], tops[2], { color: COLORS.purple, symbol: "emptyDiamond" }),
-        line(ranks[1], tops[1], { color: COLORS.green, symbol: "emptyRect" }),
-        line(ranks[0], tops[0], { color: COLORS.blue, symbol: "emptyCircle" }),
-      ],
-    },
+    across: "Layer",
+    categories: layers.map(({ layer }) => layer),
+    upward: `Magnitude ${place.symbol}`,
+    log: true,
+    values: [
+      { name: "Top 1", values: tops[0], color: COLORS.blue, symbol: "emptyCircle" },
+      { name: "Top 2", values: tops[1], color: COLORS.green, symbol: "emptyRect" },
+      { name: "Top 3", values: tops[2], color: COLORS.purple, symbol: "emptyDiamond" },
+      { name: "Median", values: median, color: COLORS.grey, symbol: "emptyTriangle" },
+      {
+        name: `τ · mean ${place.symbol}`,
+        values: limit,
+        color: COLORS.black,
+        symbol: "none",
+        dash: "dashed" as const,
+      },
+    ].map((line) => ({ ...line, values: alone(line.values) })),
   });
 }
 
@@ -148,7 +143,7 @@ function tokensFigure(analysis: Analysis, place: Place): Figure {
       sequence && tokens < sequence.tokenIds.length ? `, the first ${tokens} shown` : ""
     }`,
     caption: `The largest ${place.symbol} over all features for each token and layer of one ` +
-      `sequence, with layer 1 at the bottom; ${place.meaning}. Colours go by the logarithm. A dark ` +
+      `sequence, with layer 1 at the bottom; ${place.meaning}. Colours go by the logarithm. A strong ` +
       `column is a token that carries outliers through many layers: typically the first token, and ` +
       `delimiters such as “.”. “␣” is a space, “\\n” a line break.`,
     layers: place.data.layers.map(({ layer }) => layer),
@@ -187,8 +182,11 @@ function featuresFigure(analysis: Analysis, place: Place): Figure {
     const place = range === null ? 0 : position(ratio, range);
     const radius = (smallest + (largest - smallest) * place) / 2;
     const [x, y] = [left + (row + 0.5) * layerWidth, height(feature)];
-    return `<circle cx="${round(x)}" cy="${round(y)}" r="${round(radius)}" ` +
-      `fill="${colorAt(place)}" stroke="#555555" stroke-width="0.6" opacity="0.8"></circle>\n`;
+    return told(
+      `<circle cx="${round(x)}" cy="${round(y)}" r="${round(radius)}" ` +
+        `fill="${colorAt(place)}" stroke="#555555" stroke-width="0.6" opacity="0.8"/>`,
+      `Layer ${layers[row].layer}, feature ${feature}: ${formatNumber(ratio)} times the mean`,
+    );
   });
   return draw({
     name: `${place.name}_features`,
@@ -199,7 +197,7 @@ function featuresFigure(analysis: Analysis, place: Place): Figure {
     caption:
       `Each dot is one of the features (channels) with the largest ${place.symbol} in its layer; ` +
       `${place.meaning}. Size and colour give that maximum as a multiple of the layer's mean ` +
-      `${place.symbol}, on a logarithmic scale; the strongest features are named at the right. Dark ` +
+      `${place.symbol}, on a logarithmic scale; the strongest features are named at the right. Strong ` +
       `dots in a row are a feature that carries outliers through many layers.`,
     height: top + plotHeight + 58,
     overlay: dots.join(""),

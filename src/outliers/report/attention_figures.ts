@@ -3,8 +3,9 @@
 
 import type { Analysis, AttentionAnalysis, TokenClass } from "../analysis.ts";
 import { mean, sequenceName, shownSequence } from "./activation_figures.ts";
-import { categoryAxis, COLORS, draw, type Figure, grid, legend, line, valueAxis } from "./chart.ts";
+import { categoryAxis, COLORS, draw, type Figure, grid, legend, valueAxis } from "./chart.ts";
 import { heatMap, tokenLabels } from "./heat_map.ts";
+import { alone, linesFigure } from "./marks.ts";
 import { count, formatNumber, formatShare, plainText } from "./text.ts";
 
 /** The classes of tokens, in the order that figures and tables show. */
@@ -44,8 +45,7 @@ function layersFigure(analysis: Analysis, layers: Layer[]): Figure {
   const median = average(({ top, median }) =>
     top[0] && top[0].value > 0 ? median * top[0].share / top[0].value : undefined
   );
-  const threshold = `ρ = ${formatShare(attentionShare)}`;
-  return draw({
+  return linesFigure({
     name: "attention_layers",
     title: "Attention: largest and median share of one key by layer",
     subtitle: `${plainText(analysis.model.name)}; mean over heads and ${
@@ -56,26 +56,22 @@ function layersFigure(analysis: Analysis, layers: Layer[]): Figure {
       `heads and given as its share of all keys' sum: the largest, the second largest and the ` +
       `median key. A first line far above the median means that attention gathers on one key. ` +
       `The dashed line is ρ, the share from which a key counts as an outlier.`,
-    height: 400,
-    option: first.every((share) => share === null) ? null : {
-      grid: grid(),
-      legend: legend(["Top 1", "Top 2", "Median", threshold]),
-      xAxis: categoryAxis("Layer", layers.map(({ layer }) => layer)),
-      yAxis: {
-        ...valueAxis("Share of cumulative attention", "value", (share) => formatShare(share)),
-        min: 0,
+    across: "Layer",
+    categories: layers.map(({ layer }) => layer),
+    upward: "Share of cumulative attention",
+    formatter: formatShare,
+    values: first.every((share) => share === null) ? [] : [
+      { name: "Top 1", values: alone(first), color: COLORS.blue, symbol: "emptyCircle" },
+      { name: "Top 2", values: alone(second), color: COLORS.green, symbol: "emptyRect" },
+      { name: "Median", values: alone(median), color: COLORS.grey, symbol: "emptyTriangle" },
+      {
+        name: `ρ = ${formatShare(attentionShare)}`,
+        values: alone(layers.map(() => attentionShare)),
+        color: COLORS.black,
+        symbol: "none",
+        dash: "dashed",
       },
-      series: [
-        line(threshold, layers.map(() => attentionShare), {
-          color: COLORS.black,
-          symbol: "none",
-          dash: "dashed",
-        }),
-        line("Median", median, { color: COLORS.grey, symbol: "emptyTriangle" }),
-        line("Top 2", second, { color: COLORS.green, symbol: "emptyRect" }),
-        line("Top 1", first, { color: COLORS.blue, symbol: "emptyCircle" }),
-      ],
-    },
+    ],
   });
 }
 
@@ -99,7 +95,7 @@ function headsFigure(analysis: Analysis, layers: Layer[]): Figure {
       count(analysis.sequences.length, "sequence")
     }`,
     caption: `For each head, the largest share of its cumulative attention that a single key ` +
-      `receives, averaged over the sequences; layer 1 is at the bottom. Dark heads send nearly all ` +
+      `receives, averaged over the sequences; layer 1 is at the bottom. Heads of a strong colour send nearly all ` +
       `their attention to one token; how many do so varies strongly over heads and layers.`,
     layers: layers.map(({ layer }) => layer),
     columnName: "Head",
@@ -126,7 +122,7 @@ function tokensFigure(analysis: Analysis, layers: Layer[]): Figure {
     }`,
     caption:
       `The share of cumulative attention that each token of one sequence receives as a key, ` +
-      `averaged over the heads, with layer 1 at the bottom. A dark column is a token that attracts ` +
+      `averaged over the heads, with layer 1 at the bottom. A strong column is a token that attracts ` +
       `attention throughout the model. Causal attention alone favours early tokens, since more ` +
       `queries see them.`,
     layers: layers.map(({ layer }) => layer),

@@ -14,6 +14,7 @@ import {
   round,
   WIDTH,
 } from "./chart.ts";
+import { told } from "./marks.ts";
 import { formatNumber, visibleText } from "./text.ts";
 import type { AnalyzedSequence } from "../analysis.ts";
 
@@ -60,7 +61,7 @@ export function heatMap(map: HeatMap): Figure {
   const across = categoryAxis(map.columnName, columns);
   return draw({
     ...map,
-    overlay: range === null ? "" : cells(rows, range, plotHeight),
+    overlay: range === null ? "" : cells(map, range, plotHeight),
     height: TOP + plotHeight + bottom,
     option: range === null ? null : {
       grid: grid({ left: LEFT, right: RIGHT, top: TOP, bottom }),
@@ -83,7 +84,9 @@ export function heatMap(map: HeatMap): Figure {
   });
 }
 
-function cells(rows: number[][], range: ColorRange, plotHeight: number): string {
+function cells(map: HeatMap, range: ColorRange, plotHeight: number): string {
+  const { rows, formatter = formatNumber } = map,
+    across = map.columnName.match(/^\w*/)![0].toLowerCase();
   const columns = Math.max(...rows.map((row) => row.length));
   const width = (WIDTH - LEFT - RIGHT) / columns, height = plotHeight / rows.length;
   // Cells overlap by half a pixel, so that nothing shines through between them.
@@ -94,7 +97,10 @@ function cells(rows: number[][], range: ColorRange, plotHeight: number): string 
       const x = round(LEFT + j * width - 0.25),
         y = round(TOP + plotHeight - (i + 1) * height - 0.25);
       const fill = colorAt(position(value, range));
-      return `<path d="M${x} ${y}l${w} 0l0 ${h}l-${w} 0Z" fill="${fill}"></path>\n`;
+      return told(
+        `<path d="M${x} ${y}l${w} 0l0 ${h}l-${w} 0Z" fill="${fill}"/>`,
+        `Layer ${map.layers[i]}, ${across} ${map.columns[j] ?? j}: ${formatter(value)}`,
+      );
     })
   ).join("");
 }

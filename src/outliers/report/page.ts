@@ -35,26 +35,8 @@ export function renderPage(analysis: Analysis, figures: Figure[]): string {
     { id: "weights", title: "Weights", tables: weightTables(analysis) },
     { id: "attention", title: "Attention", tables: attentionTable(analysis) },
   ];
-  const links = [
-    ...sections.map(({ id, title }) => `<a href="#${id}">${escapeHtml(title)}</a>`),
-    '<a href="#sequences">Sequences</a>',
-  ];
   const title = `Systematic outliers in ${name}`;
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>${escapeHtml(title)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<header>
-<h1>${escapeHtml(title)}</h1>
-<p class="lead">${escapeHtml(headline(analysis))}</p>
-</header>
-<main>
+  const content = `
 <dl class="findings">
 ${
     findings(analysis).map(({ kind, text }) =>
@@ -62,7 +44,6 @@ ${
     ).join("\n")
   }
 </dl>
-<nav>${links.join(" · ")}</nav>
 <section id="facts">
 <h2>Facts</h2>
 ${facts(analysis)}
@@ -92,20 +73,65 @@ ${tables}
 <section id="sequences">
 <h2>Sequences</h2>
 ${sequenceTable(analysis)}
-</section>
+</section>`;
+  return pageOf({
+    title,
+    lead: headline(analysis),
+    links: [...sections, { id: "sequences", title: "Sequences" }],
+    content,
+    footer: `Made by Outlierscope from <code>analysis.json</code> (format version ${
+      escapeHtml(String(analysis.version))
+    }), ${
+      escapeHtml(analysis.created)
+    }. Layers count from 1; tokens, features, rows, columns, heads and sequences from 0.`,
+  });
+}
+
+/** What a page is made of. */
+export interface PageParts {
+  /** Title, as text. */
+  title: string;
+  /** The sentence under it, as text. */
+  lead: string;
+  /** Where the navigation leads. */
+  links: { id: string; title: string }[];
+  /** Its sections, as HTML. */
+  content: string;
+  /** The last line, as HTML. */
+  footer: string;
+}
+
+/** A self-contained page around sections. */
+export function pageOf({ title, lead, links, content, footer }: PageParts): string {
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>${escapeHtml(title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<a class="skip" href="#content">Skip to the content</a>
+<header>
+<h1>${escapeHtml(title)}</h1>
+<p class="lead">${escapeHtml(lead)}</p>
+<nav aria-label="Sections">${
+    links.map(({ id, title }) => `<a href="#${id}">${escapeHtml(title)}</a>`).join(" · ")
+  }</nav>
+</header>
+<main id="content" tabindex="-1">${content}
 </main>
-<footer>Made by Outlierscope from <code>analysis.json</code> (format version ${
-    escapeHtml(String(analysis.version))
-  }), ${
-    escapeHtml(analysis.created)
-  }. Layers count from 1; tokens, features, rows, columns, heads and sequences from 0.</footer>
+<footer>${footer}</footer>
 <script>${SCRIPT}</script>
 </body>
 </html>
 `;
 }
 
-function figureHtml({ name, title, caption, svg }: Figure): string {
+/** A figure as a part of a page. */
+export function figureHtml({ name, title, caption, svg }: Figure): string {
   const picture = svg.replace("<svg ", `<svg role="img" aria-label="${escapeHtml(title)}" `);
   return `<figure id="figure_${escapeHtml(name)}">
 ${picture}
@@ -172,7 +198,8 @@ function facts({ model, device, criteria, sequences, created }: Analysis): strin
   }\n</tbody></table>`;
 }
 
-const STYLE = `
+/** The look of pages, light and dark. */
+export const STYLE = `
 :root { color-scheme: light dark; --ink: #222; --soft: #5a5a5a; --line: #ddd; --paper: #fff; --band: #f5f6f8; --link: #0062a3; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e6e6; --soft: #a8a8a8; --line: #444; --paper: #1b1c1e; --band: #26282b; --link: #7cc0f0; }
@@ -182,6 +209,11 @@ h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 .5rem; overflow-wrap: anyw
 h2 { margin: 2.5rem 0 .75rem; padding-top: .5rem; border-top: 2px solid var(--line); }
 h3 { margin: 1.5rem 0 .25rem; }
 a { color: var(--link); }
+.skip { position: absolute; left: -99rem; }
+.skip:focus { position: static; }
+main:focus { outline: none; }
+.figures { font-size: .85rem; }
+svg [fill-opacity="0"]:hover { fill-opacity: .25; }
 .lead { font-size: 1.2rem; margin: 0 0 1rem; }
 .findings { background: var(--band); padding: .75rem 1rem; margin: 0 0 1rem; border-radius: 6px; }
 .findings dt { font-weight: 600; }
@@ -190,7 +222,7 @@ figure { margin: 1rem 0 1.75rem; break-inside: avoid; }
 figure svg { display: block; width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
 figcaption, .none, footer, .file, .count { color: var(--soft); font-size: .9rem; }
 figcaption { margin-top: .4rem; }
-.file { font-family: ui-monospace, monospace; font-size: .8rem; white-space: nowrap; }
+.file { font-family: ui-monospace, monospace; font-size: .8rem; overflow-wrap: anywhere; }
 details { margin: .5rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 .count { font-weight: 400; }
@@ -203,6 +235,10 @@ thead th { white-space: nowrap; overflow-wrap: normal; background: var(--band); 
 .facts th { white-space: nowrap; }
 code { font-family: ui-monospace, monospace; background: var(--band); padding: 0 .2em; border-radius: 3px; unicode-bidi: isolate; }
 footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .75rem; }
+/* Figures are drawn for a light page: on a dark one lightness is turned over, and hues stay. */
+@media screen and (prefers-color-scheme: dark) {
+  figure svg { filter: invert(.89) hue-rotate(180deg); border-color: #ccc; }
+}
 @media print {
   body { max-width: none; font-size: 11pt; }
   figcaption, table { font-size: 9pt; }
@@ -212,10 +248,17 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .75
 }
 `;
 
-const SCRIPT = `
+/** Sorts tables, and opens them for printing. */
+export const SCRIPT = `
 for (const head of document.querySelectorAll("thead th")) {
   head.className += " sortable";
   head.title = "Sort by this column";
+  head.tabIndex = 0;
+  head.onkeydown = (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    head.click();
+  };
   head.onclick = () => {
     const body = head.closest("table").tBodies[0], column = head.cellIndex;
     const key = (row) => {
@@ -223,7 +266,9 @@ for (const head of document.querySelectorAll("thead th")) {
       return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value);
     };
     const order = head.dataset.order = head.dataset.order === "down" ? "up" : "down";
-    const compare = (a, b) => typeof a === "number" ? a - b : a.localeCompare(b);
+    for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", order === "up" ? "ascending" : "descending");
+    const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
     const rows = [...body.rows].sort((a, b) => compare(key(a), key(b)));
     body.append(...(order === "up" ? rows : rows.reverse()));
   };

@@ -11,8 +11,19 @@ export type Cell = string | number | { token: string } | { share: number } | { i
 /** Rows that a table shows at most. */
 const ROWS = 40;
 
-/** A table as HTML, or a sentence if there are no rows. */
-export function table(title: string, columns: string[], rows: Cell[][]): string {
+/**
+ * A table as HTML, or a sentence if there are no rows.
+ *
+ * @param file where the rows are that it does not show
+ * @param open whether it is open at first; by default if it is short
+ */
+export function table(
+  title: string,
+  columns: string[],
+  rows: Cell[][],
+  file = "analysis.json",
+  open = rows.length <= 12,
+): string {
   if (rows.length === 0) return `<p class="none">${escapeHtml(title)}: none.</p>`;
   const shown = rows.slice(0, ROWS);
   const heads = columns.map((column, i) =>
@@ -20,9 +31,9 @@ export function table(title: string, columns: string[], rows: Cell[][]): string 
   );
   const body = shown.map((row) => `<tr>${row.map(cellHtml).join("")}</tr>`).join("\n");
   const more = rows.length > ROWS
-    ? `<p class="none">${formatNumber(rows.length - ROWS)} more in analysis.json.</p>`
+    ? `<p class="none">${formatNumber(rows.length - ROWS)} more in ${escapeHtml(file)}.</p>`
     : "";
-  return `<details${shown.length <= 12 ? " open" : ""}><summary>${escapeHtml(title)} ` +
+  return `<details${open ? " open" : ""}><summary>${escapeHtml(title)} ` +
     `<span class="count">${shown.length}</span></summary>\n<div class="scroll"><table>\n` +
     `<thead><tr>${
       heads.join("")

@@ -2,7 +2,8 @@
 // the down projection's columns.
 
 import type { Analysis, Projection } from "../analysis.ts";
-import { categoryAxis, COLORS, draw, type Figure, grid, legend, line, valueAxis } from "./chart.ts";
+import { COLORS, type Figure } from "./chart.ts";
+import { alone, linesFigure } from "./marks.ts";
 import { formatNumber, plainText } from "./text.ts";
 
 const LOOKS: Record<Projection, { color: string; symbol: string }> = {
@@ -27,10 +28,9 @@ function modulesFigure(analysis: Analysis): Figure {
     .filter((name) => analysis.weights.some(({ projection }) => projection === name));
   const largest = new Map(analysis.weights.map(({ layer, projection, topRows, topColumns }) => [
     `${layer} ${projection}`,
-    positive(Math.max(topRows[0]?.ratio ?? 0, topColumns[0]?.ratio ?? 0)),
+    Math.max(topRows[0]?.ratio ?? 0, topColumns[0]?.ratio ?? 0),
   ]));
-  const threshold = `τ = ${formatNumber(tau)}`;
-  return draw({
+  return linesFigure({
     name: "weights_modules",
     title: "Weights: largest max/mean ratio of each projection by layer",
     subtitle: plainText(analysis.model.name),
@@ -39,27 +39,24 @@ function modulesFigure(analysis: Analysis): Figure {
       `on a logarithmic axis. A projection with weight outliers stands out from the others: ` +
       `typically the down projection, in the layers where the hidden state's outliers begin and ` +
       `end. A ratio cannot exceed the length of its row or column; the dashed line is τ.`,
-    height: 440,
-    option: ![...largest.values()].some((ratio) => ratio !== null) ? null : {
-      grid: grid({ bottom: 58 }),
-      legend: { ...legend([...projections, threshold]), itemGap: 12 },
-      xAxis: categoryAxis("Layer", layers),
-      yAxis: valueAxis("Largest max|w| / mean|w|", "log"),
-      series: [
-        line(threshold, layers.map(() => positive(tau)), {
-          color: COLORS.black,
-          symbol: "none",
-          dash: "dashed",
-        }),
-        ...projections.map((projection) =>
-          line(
-            projection,
-            layers.map((layer) => largest.get(`${layer} ${projection}`) ?? null),
-            LOOKS[projection],
-          )
-        ),
-      ],
-    },
+    across: "Layer",
+    categories: layers,
+    upward: "Largest max|w| / mean|w|",
+    log: true,
+    values: ![...largest.values()].some((ratio) => ratio > 0) ? [] : [
+      ...projections.map((name) => ({
+        name,
+        values: alone(layers.map((layer) => largest.get(`${layer} ${name}`) ?? null)),
+        ...LOOKS[name],
+      })),
+      {
+        name: `τ = ${formatNumber(tau)}`,
+        values: alone(layers.map(() => tau)),
+        color: COLORS.black,
+        symbol: "none",
+        dash: "dashed",
+      },
+    ],
   });
 }
 
@@ -69,9 +66,9 @@ function downFigure(analysis: Analysis): Figure {
     analysis.weights.filter(({ projection }) => projection === "down")
       .map((weights) => [weights.layer, weights]),
   );
-  const largest = layers.map((layer) => positive(down.get(layer)?.topColumns[0]?.ratio ?? 0));
-  const median = layers.map((layer) => positive(down.get(layer)?.medianColumnRatio ?? 0));
-  return draw({
+  const ratios = (pick: (weights: Analysis["weights"][number]) => number | undefined) =>
+    alone(layers.map((layer) => down.has(layer) ? pick(down.get(layer)!) ?? null : null));
+  return linesFigure({
     name: "weights_down_layers",
     title: "Down projection: largest and median column ratio by layer",
     subtitle: plainText(analysis.model.name),
@@ -80,25 +77,27 @@ function downFigure(analysis: Analysis): Figure {
       `all columns, and the median column, on a logarithmic axis. A column is what one feature of ` +
       `x_down contributes to the hidden state; a peak marks a layer in which one such feature has ` +
       `an outlier weight.`,
-    height: 400,
-    option: [...largest, ...median].every((ratio) => ratio === null) ? null : {
-      grid: grid(),
-      legend: legend(["Largest column", "Median column"]),
-      xAxis: categoryAxis("Layer", layers),
-      yAxis: valueAxis("Column max|w| / mean|w|", "log"),
-      series: [
-        line("Median column", median, { color: COLORS.grey, symbol: "emptyTriangle" }),
-        line("Largest column", largest, { color: COLORS.vermilion, symbol: "emptyCircle" }),
-      ],
-    },
+    across: "Layer",
+    categories: layers,
+    upward: "Column max|w| / mean|w|",
+    log: true,
+    values: [
+      {
+        name: "Largest column",
+        values: ratios(({ topColumns }) => topColumns[0]?.ratio),
+        color: COLORS.vermilion,
+        symbol: "emptyCircle",
+      },
+      {
+        name: "Median column",
+        values: ratios(({ medianColumnRatio }) => medianColumnRatio),
+        color: COLORS.grey,
+        symbol: "emptyTriangle",
+      },
+    ],
   });
 }
 
 function weightLayers(analysis: Analysis): number[] {
   return [...new Set(analysis.weights.map(({ layer }) => layer))].sort((a, b) => a - b);
-}
-
-// A log axis has no place for zero.
-function positive(ratio: number): number | null {
-  return ratio > 0 ? ratio : null;
 }

@@ -55,6 +55,9 @@ export async function writeReport(analysis: Analysis, directory: string): Promis
     for (const { temporary, text } of files) {
       await Deno.writeTextFile(temporary, text, { createNew: true });
     }
+    // Who writes at once takes turns, where the file system has locks: all files are then of one report.
+    using place = await Deno.open(directory);
+    await place.lock(true).catch(() => {});
     for (const { temporary, path } of files) await Deno.rename(temporary, path);
   } catch (cause) {
     throw failure(directory, cause);
@@ -72,9 +75,8 @@ async function kindOf(path: string): Promise<"file" | "directory" | null> {
 
 function failure(directory: string, cause: unknown): Error {
   const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
-  return new Error(
-    `Cannot write the report to "${directory}": ${reason}; ` +
-      `name a directory that can be created or written to`,
-    { cause },
-  );
+  const advice = cause instanceof Deno.errors.NotCapable // whose reason names the flag
+    ? ""
+    : "; name a directory that can be created or written to";
+  return new Error(`Cannot write the report to "${directory}": ${reason}${advice}`, { cause });
 }

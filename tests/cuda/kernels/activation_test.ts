@@ -5,27 +5,25 @@ import { ACTIVATIONS, checkSlope, checkValue } from "../../../src/doctor/self_te
 import { type Fault, faultsAreFound, kernelTest } from "./bench.ts";
 
 for (const name of Object.keys(ACTIVATIONS)) {
-  kernelTest(`${name} of x + bias and its gradient equal their formulas`, (device, random) => {
+  kernelTest(`${name} of x + bias and its gradient equal their formulas`, (bench) => {
     for (const dtype of ["float32", "bfloat16"] as const) {
       for (const rows of [1, 2, 33]) {
         for (const columns of [1, 31, 33, 65, 577]) {
-          checkBias(device, random, name, dtype, rows, columns);
+          checkBias(bench, name, dtype, rows, columns);
         }
       }
-      checkBias(device, random, name, dtype, device.multiprocessors * 8 * 8 + 3, 3);
+      checkBias(bench, name, dtype, bench.device.multiprocessors * 8 * 8 + 3, 3);
     }
   });
 }
 
-const bias: Fault["check"] = (device, random, prefix) =>
-  checkBias(device, random, "silu", "float32", 3, 33, prefix);
+const bias: Fault["check"] = (bench) => checkBias(bench, "silu", "float32", 3, 33);
 const fault = (name: string, from: string, to: string, check = bias): Fault => ({
   name,
   file: "activation.cu",
   from,
   to,
   check,
-  only: /^ACTIVATION\(silu, float32/,
 });
 faultsAreFound([
   fault("the bias is of the row", "to_float(bias[c])", "to_float(bias[row])"),
@@ -40,13 +38,12 @@ faultsAreFound([
     "the last element is left out",
     "i < span_end(count)",
     "i < span_end(count - 1)",
-    (device, random, prefix) => checkValue(device, "silu", "float32", random.normals(99), prefix),
+    (bench) => checkValue(bench, "silu", "float32", bench.normals(99)),
   ),
   fault(
     "the gradient goes by itself",
     "to_float(g[i]), to_float(x[i])",
     "to_float(x[i]), to_float(x[i])",
-    (device, random, prefix) =>
-      checkSlope(device, "silu", "float32", random.normals(99), random.normals(99), prefix),
+    (bench) => checkSlope(bench, "silu", "float32", bench.normals(99), bench.normals(99)),
   ),
 ]);

@@ -3,12 +3,18 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Device } from "../../../src/cuda/device.ts";
+import { parseKernels } from "../../../src/cuda/kernel_source.ts";
 import { kernelSources } from "../../../src/cuda/kernels.ts";
+import { Bench } from "../../../src/doctor/self_test/bench.ts";
 import { scope } from "../../../src/tensor/scope.ts";
 import { Random, seed } from "../../random.ts";
 
-const SANITIZED = Boolean(Deno.env.get("OUTLIERSCOPE_SANITIZE"));
+/** Where the kernels run as SIMT code or under sanitizers, which shows nothing new of mutants, and costs their compilation. */
+const OTHER_MODE = Boolean(
+  Deno.env.get("OUTLIERSCOPE_SANITIZE") || Deno.env.get("OUTLIERSCOPE_SIMT"),
+);
 
+export { Bench };
 export {
   assertClose,
   bfloat16ToNumbers,
@@ -27,13 +33,13 @@ export async function openDevice(): Promise<Device> {
 let streams = 0;
 
 /** A test on the device: memory made in `body` is freed, none may be left, and a failure names the seed. */
-export function kernelTest(name: string, body: (device: Device, random: Random) => void): void {
+export function kernelTest(name: string, body: (bench: Bench) => void): void {
   const stream = ++streams;
   Deno.test(name, async () => {
     const device = await openDevice();
     const before = device.liveBytes;
     try {
-      scope(() => body(device, new Random(stream)));
+      scope(() => body(new Bench(device, new Random(stream))));
     } catch (error) {
       if (error instanceof Error) {
         error.message += `\n(on ${device.name}; repeat with OUTLIERSCOPE_SEED=${seed})`;
@@ -54,28 +60,66 @@ export interface Fault {
   from: string | RegExp;
   /** The replacement of each occurrence. */
   to: string;
-  /** Of the lines that use a macro, those that are kept: all, unless fewer compile sooner. */
-  only?: RegExp;
-  /** The check that must fail, given the prefix of the mutant's kernel names. */
-  check: (device: Device, random: Random, prefix: string) => void;
+  /** The check that must fail, on a device that runs the mutant; some name its kernels by the prefix. */
+  check: (bench: Bench, prefix: string) => void;
 }
 
 let mutants = 0;
 
+const MACRO_USE = /^[A-Z_]+\(.*\)$/gm;
+const KERNEL = /^extern "C" __global__ void (\w+)\([^]*?^}$/gm;
+
+/**
+ * A source without those of its kernels that nobody wants: most of a source is the same code for another
+ * operation or type, which would take long to compile. Of one use of a macro all kernels stay or none.
+ */
+export function withKernels(source: string, wanted: ReadonlySet<string>): string {
+  const text = source.replace(KERNEL, (kernel, name: string) => wanted.has(name) ? kernel : "");
+  const names = (text: string) => parseKernels(text).map(({ name }) => name);
+  const without = new Set(names(text.replace(MACRO_USE, "")));
+  return text.replace(MACRO_USE, (use) => {
+    const alone = text.replace(MACRO_USE, (line) => line === use ? line : "");
+    const made = names(alone).filter((name) => !without.has(name));
+    return made.length === 0 || made.some((name) => wanted.has(name)) ? use : "";
+  });
+}
+
 /** The source of a mutant: its kernels are renamed, those of macros too, to stand beside the right ones. */
-function mutate({ file, from, to, only }: Fault, prefix: string): { name: string; text: string } {
+function mutate(
+  { file, from, to }: Fault,
+  prefix: string,
+  wanted: ReadonlySet<string>,
+): { name: string; text: string } {
   const { text } = kernelSources.find(({ name }) => name === file)!;
   const changed = text.replaceAll(from, to);
   assert(changed !== text, `${file} does not contain ${from}`);
-  const few = changed.replace(
-    /^[A-Z]+\(.*\)$/gm,
-    (line) => only?.test(line) ?? true ? line : "",
-  );
-  const mutant = few.replace(
+  const mutant = withKernels(changed, wanted).replace(
     /(__global__\s+void\s+)(\w+)(##)?/g,
     (_, head: string, name: string, paste = "") => head + prefix + paste + name + paste,
   );
   return { name: `${prefix}${file}`, text: mutant };
+}
+
+/** Runs `body` with other kernels on the device than those that it asks for. */
+export function renaming<T>(device: Device, rename: (name: string) => string, body: () => T): T {
+  const { kernel } = device;
+  device.kernel = (name) => kernel.call(device, rename(name));
+  try {
+    return body();
+  } finally {
+    device.kernel = kernel;
+  }
+}
+
+/** Runs `body`, and tells the names of the kernels that it asks for. */
+function kernelsOf(device: Device, body: () => void): Set<string> {
+  const names = new Set<string>();
+  const note = (name: string) => {
+    names.add(name);
+    return name;
+  };
+  renaming(device, note, body);
+  return names;
 }
 
 /**
@@ -84,17 +128,30 @@ function mutate({ file, from, to, only }: Fault, prefix: string): { name: string
  */
 export function faultsAreFound(faults: Fault[]): void {
   const planted = faults.map((fault) => ({ ...fault, prefix: `mutant${++mutants}_` }));
-  // Compiled together, as a compiler takes a core.
+  // Compiled together, as a compiler takes a core, with the kernels alone that the sound checks ask for.
   let loading: Promise<void> | undefined;
-  const load = (device: Device) =>
-    loading ??= device.load(planted.map((fault) => mutate(fault, fault.prefix)));
+  const mutated = new Set<string>();
+  const load = async (device: Device) => {
+    const sources = planted.map((fault) => {
+      const sound = () => scope(() => fault.check(new Bench(device, new Random()), ""));
+      return mutate(fault, fault.prefix, kernelsOf(device, sound));
+    });
+    for (const { text } of sources) parseKernels(text).forEach(({ name }) => mutated.add(name));
+    await device.load(sources);
+  };
   for (const { name: fault, file, check, prefix } of planted) {
     const name = `the check finds this fault in ${file}: ${fault}`;
-    Deno.test({ name, ignore: SANITIZED }, async () => {
+    Deno.test({ name, ignore: OTHER_MODE }, async () => {
       const device = await openDevice();
-      await load(device);
-      scope(() => check(device, new Random(), ""));
-      assertThrows(() => scope(() => check(device, new Random(), prefix)));
+      await (loading ??= load(device));
+      const mutant = (name: string) => mutated.has(prefix + name) ? prefix + name : name;
+      const bench = new Bench(device, new Random());
+      const found = renaming(
+        device,
+        mutant,
+        () => assertThrows(() => scope(() => check(bench, prefix)), Error),
+      );
+      assert(!found.message.startsWith("Cannot find the kernel"), found.message);
       device.synchronizeSync();
     });
   }

@@ -1,9 +1,7 @@
 // copy.cu through copyStrided: every element to its place, nothing beside it.
 
-import type { Device } from "../../../src/cuda/device.ts";
 import { checkCopy, type Copy, permuted, rowMajor } from "../../../src/doctor/self_test/copy.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 const SIZES = [1, 2, 4, 8];
 
@@ -43,37 +41,33 @@ const COPIES: Record<string, Copy[]> = {
 };
 
 for (const [name, copies] of Object.entries(COPIES)) {
-  kernelTest(`copies: ${name}`, (device, random) => {
-    for (const copy of copies) for (const bytes of SIZES) checkCopy(device, random, copy, bytes);
+  kernelTest(`copies: ${name}`, (bench) => {
+    for (const copy of copies) for (const bytes of SIZES) checkCopy(bench, copy, bytes);
   });
 }
 
-kernelTest("copies of random permutations, extents and gaps", (device, random) => {
+kernelTest("copies of random permutations, extents and gaps", (bench) => {
   for (let i = 0; i < 40; i++) {
-    const rank = 1 + random.below(7);
-    const shape = Array.from({ length: rank }, () => 1 + random.below(rank > 4 ? 5 : 20));
+    const rank = 1 + bench.random.below(7);
+    const shape = Array.from({ length: rank }, () => 1 + bench.random.below(rank > 4 ? 5 : 20));
     const order = shape.map((_, axis) => axis);
     for (let axis = rank - 1; axis > 0; axis--) {
-      const other = random.below(axis + 1);
+      const other = bench.random.below(axis + 1);
       [order[axis], order[other]] = [order[other], order[axis]];
     }
-    checkCopy(device, random, permuted(shape, order, random.below(3)), SIZES[random.below(4)]);
+    checkCopy(bench, permuted(shape, order, bench.random.below(3)), SIZES[bench.random.below(4)]);
   }
 });
 
-const rows = (device: Device, random: Random, prefix: string) =>
+const rows = (bench: Bench) =>
   // so many that each warp takes some
   checkCopy(
-    device,
-    random,
-    permuted([2, device.multiprocessors * 64, 3, 9], [0, 2, 1, 3], 1),
+    bench,
+    permuted([2, bench.device.multiprocessors * 64, 3, 9], [0, 2, 1, 3], 1),
     4,
-    prefix,
   );
-const tiles = (device: Device, random: Random, prefix: string) =>
-  checkCopy(device, random, permuted([2, 40, 70], [0, 2, 1], 1), 4, prefix);
-const pieces = (device: Device, random: Random, prefix: string) =>
-  checkCopy(device, random, permuted([2, 9000], [0, 1], 1), 4, prefix);
+const tiles = (bench: Bench) => checkCopy(bench, permuted([2, 40, 70], [0, 2, 1], 1), 4);
+const pieces = (bench: Bench) => checkCopy(bench, permuted([2, 9000], [0, 1], 1), 4);
 faultsAreFound([
   {
     name: "an axis begins anew without going back",

@@ -1,60 +1,57 @@
 // cross_entropy.cu against its formulas: rows longer than a block, ignored rows, targets out of range, NaN.
 
-import type { Device } from "../../../src/cuda/device.ts";
 import {
   checkCrossEntropy,
   IGNORED,
   randomTargets,
 } from "../../../src/doctor/self_test/cross_entropy.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
-kernelTest("cross-entropy and its gradient equal their formulas at odd sizes", (device, random) => {
+kernelTest("cross-entropy and its gradient equal their formulas at odd sizes", (bench) => {
   for (const dtype of ["float32", "bfloat16"] as const) {
     for (const smoothing of [0, 0.125]) {
       for (const columns of [1, 2, 31, 33, 65, 577, 4096, 4097, 8209]) {
-        const targets = randomTargets(random, 5, columns), x = random.normals(5 * columns, 3);
+        const targets = randomTargets(bench, 5, columns), x = bench.normals(5 * columns, 3);
         targets[0] = columns - 1;
-        checkCrossEntropy(device, x, targets, dtype, smoothing, random);
+        checkCrossEntropy(bench, x, targets, dtype, smoothing);
       }
-      const rows = device.multiprocessors * 8 * 8 + 3;
-      const targets = randomTargets(random, rows, 3);
-      checkCrossEntropy(device, random.normals(rows * 3), targets, dtype, smoothing, random);
+      const rows = bench.device.multiprocessors * 8 * 8 + 3;
+      const targets = randomTargets(bench, rows, 3);
+      checkCrossEntropy(bench, bench.normals(rows * 3), targets, dtype, smoothing);
     }
   }
 });
 
 kernelTest(
   "logits that are masked out, or far from 0, leave the loss accurate",
-  (device, random) => {
-    const x = random.normals(3 * 5000);
+  (bench) => {
+    const x = bench.normals(3 * 5000);
     x.fill(-Infinity, 0, 4500); // the whole first block of a row
     for (let c = 5000; c < 10_000; c++) x[c] = 1000 + x[c]!;
     x[14_990] = 1e4; // a maximum in the second block
-    checkCrossEntropy(device, x, Int32Array.of(4900, 17, 14_990 - 10_000), "float32", 0, random);
+    checkCrossEntropy(bench, x, Int32Array.of(4900, 17, 14_990 - 10_000), "float32", 0);
   },
 );
 
-kernelTest("a target that is no column, and NaN, make NaN of their row alone", (device, random) => {
-  const x = random.normals(4 * 5);
+kernelTest("a target that is no column, and NaN, make NaN of their row alone", (bench) => {
+  const x = bench.normals(4 * 5);
   x[12] = NaN;
-  checkCrossEntropy(device, x, Int32Array.of(5, 2, 2, -1), "float32", 0, random);
+  checkCrossEntropy(bench, x, Int32Array.of(5, 2, 2, -1), "float32", 0);
 });
 
-kernelTest("the mean of nothing is NaN", (device, random) => {
+kernelTest("the mean of nothing is NaN", (bench) => {
   checkCrossEntropy(
-    device,
-    random.normals(6),
+    bench,
+    bench.normals(6),
     Int32Array.of(IGNORED, IGNORED),
     "float32",
     0,
-    random,
   );
 });
 
-const smoothed = (device: Device, random: Random, prefix = "") => {
+const smoothed = (bench: Bench) => {
   const targets = Int32Array.of(1, IGNORED, 4999, 17);
-  checkCrossEntropy(device, random.normals(4 * 5000), targets, "float32", 0.125, random, prefix);
+  checkCrossEntropy(bench, bench.normals(4 * 5000), targets, "float32", 0.125);
 };
 faultsAreFound([
   {
@@ -62,9 +59,9 @@ faultsAreFound([
     file: "cross_entropy.cu",
     from: "sum *= exp2_nonpositive((largest - candidate) * LOG2_E);",
     to: "",
-    check: (device, random, prefix) => {
+    check: (bench) => {
       const x = Float32Array.from({ length: 5000 }, (_value, c) => c / 1000);
-      checkCrossEntropy(device, x, Int32Array.of(3), "float32", 0, random, prefix);
+      checkCrossEntropy(bench, x, Int32Array.of(3), "float32", 0);
     },
   },
   {

@@ -1,52 +1,48 @@
 // gather.cu: rows and elements by index, as bytes, whatever their type.
 
-import type { Device } from "../../../src/cuda/device.ts";
 import { checkRows, checkTaken } from "../../../src/doctor/self_test/gather.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 for (const unit of [1, 2, 4, 8]) {
   kernelTest(
     `rows of units of ${unit} bytes come in the order of the indices`,
-    (device, random) => {
+    (bench) => {
       for (const extent of [1, 7, 100]) {
         for (const inner of [1, 2, 31, 33, 577]) {
           for (const count of [1, 2, 33]) {
             for (const outer of [1, 3]) {
-              checkRows(device, random, [outer, extent, count, inner], unit);
+              checkRows(bench, [outer, extent, count, inner], unit);
             }
           }
         }
       }
-      checkRows(device, random, [1, 50, device.multiprocessors * 8 * 8 + 1, 6], unit);
+      checkRows(bench, [1, 50, bench.device.multiprocessors * 8 * 8 + 1, 6], unit);
       for (const empty of [[0, 5, 3, 2], [2, 5, 0, 2], [2, 0, 3, 2]] as const) {
-        checkRows(device, random, empty, unit);
+        checkRows(bench, empty, unit);
       }
     },
   );
 
-  kernelTest(`elements of ${unit} bytes are taken along an axis`, (device, random) => {
+  kernelTest(`elements of ${unit} bytes are taken along an axis`, (bench) => {
     for (const extent of [1, 7, 100]) {
       for (const inner of [1, 2, 33]) {
         for (const count of [1, 2, 33]) {
           for (const outer of [1, 3]) {
-            checkTaken(device, random, [outer, extent, count, inner], unit);
+            checkTaken(bench, [outer, extent, count, inner], unit);
           }
         }
       }
     }
-    checkTaken(device, random, [3000, 9, 1, 1], unit);
-    checkTaken(device, random, [3, 9, 20, 7], unit, "", true);
+    checkTaken(bench, [3000, 9, 1, 1], unit);
+    checkTaken(bench, [3, 9, 20, 7], unit, true);
     for (const empty of [[0, 5, 3, 2], [2, 5, 0, 2], [2, 0, 3, 2], [2, 5, 3, 0]] as const) {
-      checkTaken(device, random, empty, unit);
+      checkTaken(bench, empty, unit);
     }
   });
 }
 
-const rows = (device: Device, random: Random, prefix = "") =>
-  checkRows(device, random, [2, 9, 15, 66], 2, prefix);
-const elements = (device: Device, random: Random, prefix = "") =>
-  checkTaken(device, random, [3, 9, 15, 7], 4, prefix);
+const rows = (bench: Bench) => checkRows(bench, [2, 9, 15, 66], 2);
+const elements = (bench: Bench) => checkTaken(bench, [3, 9, 15, 7], 4);
 faultsAreFound([
   {
     name: "the last column is left out",

@@ -3,16 +3,15 @@
 import { checkInPlace } from "../../../src/doctor/self_test/in_place.ts";
 import { type Fault, faultsAreFound, kernelTest } from "./bench.ts";
 
-kernelTest("sums and products in place equal their formulas at odd sizes", (device, random) => {
+kernelTest("sums and products in place equal their formulas at odd sizes", (bench) => {
   for (const dtype of ["float32", "bfloat16"] as const) {
-    for (const count of [1, 2, 31, 33, 577, device.multiprocessors * 8 * 257 + 3]) {
-      checkInPlace(device, random, dtype, count);
+    for (const count of [1, 2, 31, 33, 577, bench.device.multiprocessors * 8 * 257 + 3]) {
+      checkInPlace(bench, dtype, count);
     }
   }
 });
 
-const check: Fault["check"] = (device, random, prefix) =>
-  checkInPlace(device, random, "float32", 577, prefix);
+const check: Fault["check"] = (bench) => checkInPlace(bench, "float32", 577);
 const fault = (name: string, from: string, to: string): Fault => ({
   name,
   file: "in_place.cu",

@@ -4,25 +4,24 @@ import { checkLoss, LOSSES, lossInputs } from "../../../src/doctor/self_test/los
 import { faultsAreFound, kernelTest } from "./bench.ts";
 
 for (const name of Object.keys(LOSSES)) {
-  kernelTest(`${name} equals its formula at odd sizes`, (device, random) => {
+  kernelTest(`${name} equals its formula at odd sizes`, (bench) => {
     for (const count of [1, 2, 31, 33, 63, 65, 577, 999, 1001, 20_011]) {
-      const { x, t } = lossInputs(name, random, count);
-      checkLoss(device, name, x, t, random);
+      const { x, t } = lossInputs(bench, name, count);
+      checkLoss(bench, name, x, t);
     }
   });
 }
 
-kernelTest("losses far from zero are finite, and NaN stays", (device, random) => {
+kernelTest("losses far from zero are finite, and NaN stays", (bench) => {
   const x = Float32Array.of(0, -0, 100, -100, 1e30, -1e30, NaN, 1, 80);
   const t = Float32Array.of(0, 1, 0, 1, 1, 0, 1, NaN, 0.5);
-  checkLoss(device, "binary_cross_entropy", x, t, random);
-  checkLoss(device, "squared_error", x.map((v) => v === 0 ? 1 : v % 1000), t, random);
+  checkLoss(bench, "binary_cross_entropy", x, t);
+  checkLoss(bench, "squared_error", x.map((v) => v === 0 ? 1 : v % 1000), t);
   checkLoss(
-    device,
+    bench,
     "kl_divergence",
     Float32Array.of(-100, 0, NaN, -1e30, -1),
     Float32Array.of(1e-30, 1, 0.5, 0.25, NaN),
-    random,
   );
 });
 
@@ -32,9 +31,9 @@ faultsAreFound([
     file: "losses.cu",
     from: "parts - begin);",
     to: "parts - begin - 1);",
-    check: (device, random, prefix) => {
-      const { x, t } = lossInputs("squared_error", random, 33);
-      checkLoss(device, "squared_error", x, t, random, prefix);
+    check: (bench) => {
+      const { x, t } = lossInputs(bench, "squared_error", 33);
+      checkLoss(bench, "squared_error", x, t);
     },
   },
   {
@@ -42,9 +41,9 @@ faultsAreFound([
     file: "losses.cu",
     from: "factor * g[i]",
     to: "factor * g[0]",
-    check: (device, random, prefix) => {
-      const { x, t } = lossInputs("squared_error", random, 33);
-      checkLoss(device, "squared_error", x, t, random, prefix);
+    check: (bench) => {
+      const { x, t } = lossInputs(bench, "squared_error", 33);
+      checkLoss(bench, "squared_error", x, t);
     },
   },
   {
@@ -52,9 +51,9 @@ faultsAreFound([
     file: "losses.cu",
     from: "(x < 0 ? power : 1.0f)",
     to: "1.0f",
-    check: (device, random, prefix) => {
-      const { x, t } = lossInputs("binary_cross_entropy", random, 33);
-      checkLoss(device, "binary_cross_entropy", x, t, random, prefix);
+    check: (bench) => {
+      const { x, t } = lossInputs(bench, "binary_cross_entropy", 33);
+      checkLoss(bench, "binary_cross_entropy", x, t);
     },
   },
   {
@@ -62,9 +61,9 @@ faultsAreFound([
     file: "losses.cu",
     from: "t == 0 ? 0.0f : fast_log(t) + 1.0f - x",
     to: "fast_log(t) + 1.0f - x",
-    check: (device, random, prefix) => {
-      const { x, t } = lossInputs("kl_divergence", random, 33);
-      checkLoss(device, "kl_divergence", x, t, random, prefix);
+    check: (bench) => {
+      const { x, t } = lossInputs(bench, "kl_divergence", 33);
+      checkLoss(bench, "kl_divergence", x, t);
     },
   },
 ]);

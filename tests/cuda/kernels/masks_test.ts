@@ -1,38 +1,36 @@
 // masks.cu against the definitions of what a query sees.
 
-import type { Device } from "../../../src/cuda/device.ts";
 import { checkAlibi, checkMask } from "../../../src/doctor/self_test/masks.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 const SIZES = [[1, 1], [2, 33], [31, 5], [65, 65], [0, 3], [3, 0]];
 
-kernelTest("masks show each query what it sees", (device) => {
+kernelTest("masks show each query what it sees", (bench) => {
   for (const [queries, keys] of SIZES) {
     for (const first of [0, 1, -2, keys - queries]) {
       for (const window of [0, 1, 2, 40]) {
         for (const dtype of ["uint8", "float32"] as const) {
-          checkMask(device, [queries, keys, first, window], dtype);
+          checkMask(bench, [queries, keys, first, window], dtype);
         }
       }
     }
   }
-  checkMask(device, [device.multiprocessors * 64 + 1, 3, 0, 0], "uint8");
+  checkMask(bench, [bench.device.multiprocessors * 64 + 1, 3, 0, 0], "uint8");
 });
 
-kernelTest("biases grow with the distance", (device, random) => {
+kernelTest("biases grow with the distance", (bench) => {
   for (const [queries, keys] of SIZES) {
     for (const heads of [1, 3]) {
-      for (const first of [0, 7]) checkAlibi(device, random, [heads, queries, keys, first]);
+      for (const first of [0, 7]) checkAlibi(bench, [heads, queries, keys, first]);
     }
   }
 });
 
-const mask = (device: Device, _: Random, prefix = "") => {
-  checkMask(device, [7, 9, 2, 3], "float32", prefix);
+const mask = (bench: Bench) => {
+  checkMask(bench, [7, 9, 2, 3], "float32");
 };
-const alibi = (device: Device, random: Random, prefix = "") => {
-  checkAlibi(device, random, [3, 7, 9, 2], prefix);
+const alibi = (bench: Bench) => {
+  checkAlibi(bench, [3, 7, 9, 2]);
 };
 faultsAreFound([
   {

@@ -111,7 +111,7 @@ const claims: Claim[] = [
 ];
 
 for (const { name, exact, places, ranges, ends } of claims) {
-  kernelTest(`${name} is within ${places} places over its whole range`, (device, random) => {
+  kernelTest(`${name} is within ${places} places over its whole range`, ({ device, random }) => {
     let worst = 0, where = 0;
     for (const x of ranges(random)) {
       const y = evaluate(device, name, x);
@@ -125,14 +125,14 @@ for (const { name, exact, places, ranges, ends } of claims) {
     if (Deno.env.get("OUTLIERSCOPE_SHOW")) console.log(`${name}: ${worst} at ${where}`);
     assert(worst <= places, `${name}(${where}) is off by ${worst} places`);
   });
-  kernelTest(`${name} is right at its ends and keeps NaN`, (device) => {
+  kernelTest(`${name} is right at its ends and keeps NaN`, ({ device }) => {
     const y = evaluate(device, name, Float32Array.of(...ends.map(([x]) => x), NaN));
     // -0 counts as 0: the host's compiler may lose its sign.
     assertEquals([...y].map((value) => value + 0), [...ends.map(([, value]) => value), NaN]);
   });
 }
 
-kernelTest("sin and cos are right up to 2¹⁶, near their zeros as well", (device, random) => {
+kernelTest("sin and cos are right up to 2¹⁶, near their zeros as well", ({ device, random }) => {
   const zeros = Float32Array.from(
     { length: 20000 },
     (_, i) => Math.PI / 2 * (random.below(41000) * (i % 2 ? 1 : -1)),

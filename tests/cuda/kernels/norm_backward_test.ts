@@ -4,29 +4,27 @@ import {
   checkNormBackward,
   type NormBackwardKind,
 } from "../../../src/doctor/self_test/norm_backward.ts";
-import type { Device } from "../../../src/cuda/device.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 for (const norm of ["rms", "layer"] as const) {
   for (const dtype of ["float32", "bfloat16"] as const) {
-    kernelTest(`gradients of the ${norm} norm from ${dtype}`, (device, random) => {
+    kernelTest(`gradients of the ${norm} norm from ${dtype}`, (bench) => {
       for (const [rows, parts] of [[1, 1], [2, 2], [31, 4], [70, 33]]) {
         for (const columns of [1, 2, 31, 33, 577]) {
           for (const options of [{}, { base: true }, { frozen: true }]) {
-            checkNormBackward(device, random, [rows, columns, parts], { norm, dtype, ...options });
+            checkNormBackward(bench, [rows, columns, parts], { norm, dtype, ...options });
           }
         }
       }
-      checkNormBackward(device, random, [0, 5, 0], { norm, dtype });
-      const parts = device.multiprocessors * 8 * 8 + 1; // more than warps
-      checkNormBackward(device, random, [parts + 1, 3, parts], { norm, dtype });
+      checkNormBackward(bench, [0, 5, 0], { norm, dtype });
+      const parts = bench.device.multiprocessors * 8 * 8 + 1; // more than warps
+      checkNormBackward(bench, [parts + 1, 3, parts], { norm, dtype });
     });
   }
 }
 
-const check = (kind: NormBackwardKind) => (device: Device, random: Random, prefix = "") => {
-  checkNormBackward(device, random, [7, 33, 2], kind, prefix);
+const check = (kind: NormBackwardKind) => (bench: Bench) => {
+  checkNormBackward(bench, [7, 33, 2], kind);
 };
 const RMS: NormBackwardKind = { norm: "rms", dtype: "float32" };
 const LAYER: NormBackwardKind = { norm: "layer", dtype: "float32" };

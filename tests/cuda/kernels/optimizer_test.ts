@@ -6,32 +6,32 @@ import { type Fault, faultsAreFound, kernelTest } from "./bench.ts";
 const STEPS = ["adamw_step", "sgd_step", "muon_momentum", "muon_apply"];
 const SIZES = [[1], [33, 2], [577, 31, 1000], [16383, 16384, 5, 16385, 7]];
 
-kernelTest("steps of optimizers equal their formulas at odd sizes", (device, random) => {
+kernelTest("steps of optimizers equal their formulas at odd sizes", (bench) => {
   for (const kernel of STEPS) {
-    for (const sizes of SIZES) checkStep(device, random, kernel, sizes);
-    checkStep(device, random, kernel, [97], { clip: 1 });
+    for (const sizes of SIZES) checkStep(bench, kernel, sizes);
+    checkStep(bench, kernel, [97], { clip: 1 });
   }
 });
 
-kernelTest("after a gradient that is not finite a step changes nothing", (device, random) => {
-  for (const kernel of STEPS) checkStep(device, random, kernel, [97, 1001], { halted: true });
+kernelTest("after a gradient that is not finite a step changes nothing", (bench) => {
+  for (const kernel of STEPS) checkStep(bench, kernel, [97, 1001], { halted: true });
 });
 
-kernelTest("the norm of gradients equals the formula at odd sizes", (device, random) => {
+kernelTest("the norm of gradients equals the formula at odd sizes", (bench) => {
   for (const sizes of SIZES) {
-    for (const maximum of [0.5, 1e6, Infinity]) checkNorm(device, random, sizes, { maximum });
+    for (const maximum of [0.5, 1e6, Infinity]) checkNorm(bench, sizes, { maximum });
   }
 });
 
 kernelTest(
   "what is not finite is found, in gradients and loss, and not forgotten",
-  (device, random) => {
+  (bench) => {
     for (const spoil of [NaN, Infinity, -Infinity]) {
-      checkNorm(device, random, [40, 16500], { spoil });
-      checkNorm(device, random, [97], { loss: spoil });
+      checkNorm(bench, [40, 16500], { spoil });
+      checkNorm(bench, [97], { loss: spoil });
     }
-    checkNorm(device, random, [97], { loss: 2.5 });
-    checkNorm(device, random, [97], { loss: 2.5, before: 1 });
+    checkNorm(bench, [97], { loss: 2.5 });
+    checkNorm(bench, [97], { loss: 2.5, before: 1 });
   },
 );
 
@@ -42,11 +42,11 @@ const fault = (name: string, from: string, to: string, check: Fault["check"]): F
   to,
   check,
 });
-const step = (kernel: string, halted = false): Fault["check"] => (device, random, prefix) => {
-  checkStep(device, random, kernel, [97, 1001], { halted, prefix });
+const step = (kernel: string, halted = false): Fault["check"] => (bench) => {
+  checkStep(bench, kernel, [97, 1001], { halted });
 };
-const norm = (options = {}): Fault["check"] => (device, random, prefix) => {
-  checkNorm(device, random, [97, 1001], { ...options, prefix });
+const norm = (options = {}): Fault["check"] => (bench) => {
+  checkNorm(bench, [97, 1001], { ...options });
 };
 faultsAreFound([
   fault(

@@ -63,7 +63,7 @@ function lastPlace(value: number): number {
   return Math.max(2 ** -149, 2 ** (Math.floor(Math.log2(value)) - 23));
 }
 
-kernelTest("fast_exp is within the claimed places over its whole range", (device) => {
+kernelTest("fast_exp is within the claimed places over its whole range", ({ device }) => {
   let worst = 0, where = 0;
   const look = (x: Float32Array) => {
     const y = exponentials(device, x);
@@ -86,7 +86,7 @@ kernelTest("fast_exp is within the claimed places over its whole range", (device
   );
 });
 
-kernelTest("fast_exp underflows to 0, overflows to infinity and keeps NaN", (device) => {
+kernelTest("fast_exp underflows to 0, overflows to infinity and keeps NaN", ({ device }) => {
   const x = [-Infinity, -3e38, -104.5, -104, -0, 0, 2 ** -149, 88.72283, 88.73, 89, 1e30, Infinity];
   const y = exponentials(device, Float32Array.of(...x, NaN));
   assertEquals([...y.subarray(0, 4)], [0, 0, 0, 0]);
@@ -98,7 +98,7 @@ kernelTest("fast_exp underflows to 0, overflows to infinity and keeps NaN", (dev
 
 kernelTest(
   "exp2_nonpositive is within two places down to 2⁻¹²⁶, and 0 beyond 2⁻¹²⁷",
-  (device, random) => {
+  ({ device, random }) => {
     const special = [0, -0, -0.5, -1, -125.5, -126];
     const x = Float32Array.of(
       ...special,
@@ -119,7 +119,7 @@ kernelTest(
 
 kernelTest(
   "from_nonnegative rounds as from_float does, and keeps NaN of either sign",
-  (device, random) => {
+  ({ device, random }) => {
     const x = Float32Array.of(
       0,
       1,
@@ -155,7 +155,7 @@ kernelTest(
   },
 );
 
-kernelTest("row_max is the largest of any number of floats, NaN left out", (device, random) => {
+kernelTest("row_max is the largest of any number of floats, NaN left out", ({ device, random }) => {
   const largest = (data: Float32Array) => {
     const from = given(device, "float32", data), to = wanted(device, "float32", 1);
     device.kernel("prelude_row_max").once(to.pointer, from.pointer, data.length);
@@ -174,7 +174,7 @@ kernelTest("row_max is the largest of any number of floats, NaN left out", (devi
   assertEquals(largest(Float32Array.of(NaN)), -Infinity);
 });
 
-kernelTest("a walk over elements visits each once, whatever the size", (device, random) => {
+kernelTest("a walk over elements visits each once, whatever the size", ({ device, random }) => {
   const full = device.multiprocessors * 8 * Math.min(256, device.maxThreadsPerBlock);
   const sizes = [
     1,
@@ -197,25 +197,28 @@ kernelTest("a walk over elements visits each once, whatever the size", (device, 
   }
 });
 
-kernelTest("warps are numbered without gaps, and sum and compare over their lanes", (device) => {
-  const threads = Math.min(256, device.maxThreadsPerBlock), w = device.warpSize;
-  for (const blocks of [1, 5]) {
-    const warps = blocks * threads / w;
-    const sums = wanted(device, "float64", warps);
-    const maxima = wanted(device, "uint32", warps);
-    const counts = wanted(device, "int32", warps);
-    device.kernel("prelude_warps")
-      .launch(blocks, threads, [sums.pointer, maxima.pointer, counts.pointer]);
-    assertEquals([...sums.take()], Array(warps).fill(w * (w + 1) / 2));
-    assertEquals([...maxima.take()], Array(warps).fill(7 * (w - 1)));
-    assertEquals([...counts.take()], Array(warps).fill(warps));
-  }
-  assertEquals(Kernel.warpsForRows(device, 1), threads / w);
-  assertEquals(
-    Kernel.warpsForRows(device, 1e9),
-    device.multiprocessors * 8 * threads / w,
-  );
-});
+kernelTest(
+  "warps are numbered without gaps, and sum and compare over their lanes",
+  ({ device }) => {
+    const threads = Math.min(256, device.maxThreadsPerBlock), w = device.warpSize;
+    for (const blocks of [1, 5]) {
+      const warps = blocks * threads / w;
+      const sums = wanted(device, "float64", warps);
+      const maxima = wanted(device, "uint32", warps);
+      const counts = wanted(device, "int32", warps);
+      device.kernel("prelude_warps")
+        .launch(blocks, threads, [sums.pointer, maxima.pointer, counts.pointer]);
+      assertEquals([...sums.take()], Array(warps).fill(w * (w + 1) / 2));
+      assertEquals([...maxima.take()], Array(warps).fill(7 * (w - 1)));
+      assertEquals([...counts.take()], Array(warps).fill(warps));
+    }
+    assertEquals(Kernel.warpsForRows(device, 1), threads / w);
+    assertEquals(
+      Kernel.warpsForRows(device, 1e9),
+      device.multiprocessors * 8 * threads / w,
+    );
+  },
+);
 
 Deno.test("random inputs repeat by stream, and streams differ", () => {
   assertEquals(new Random(3).normals(5), new Random(3).normals(5));

@@ -1,7 +1,6 @@
 // random.cu against a plain Philox, and the very bits that it gives on any device.
 
 import { assertEquals } from "@std/assert";
-import type { Device } from "../../../src/cuda/device.ts";
 import { kernelSources } from "../../../src/cuda/kernels.ts";
 import {
   anyDraw,
@@ -12,11 +11,9 @@ import {
   checkNormal,
   checkTruncatedNormal,
   checkUniform,
-  TYPES,
 } from "../../../src/doctor/self_test/random_numbers.ts";
-import type { Random } from "../../random.ts";
 import { KNOWN_ANSWERS } from "../../tensor/known_answers.ts";
-import { faultsAreFound, given, kernelTest, openDevice, wanted } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest, openDevice } from "./bench.ts";
 
 const SIZES = [1, 2, 31, 32, 33, 63, 127, 128, 129, 255, 1000, 128 * 64 + 1];
 
@@ -34,38 +31,37 @@ extern "C" __global__ void philox_known_answers(unsigned *words, const unsigned 
 `;
 const { text } = kernelSources.find(({ name }) => name === "random.cu")!;
 // Only what is before the kernels, which are loaded already.
-const head = text.slice(0, text.indexOf("#define RANDOM_KERNELS"));
+const head = text.slice(0, text.indexOf("#define UNIFORM"));
 await (await openDevice()).load([{ name: "random_test.cu", text: head + rounds }]);
 
-kernelTest("the kernels' philox gives the known answers", (device) => {
-  const inputs = given(
-    device,
+kernelTest("the kernels' philox gives the known answers", (bench) => {
+  const inputs = bench.given(
     "uint32",
     KNOWN_ANSWERS.flatMap(([counter, key]) => [...counter, ...key]),
   );
-  const words = wanted(device, "uint32", 4 * KNOWN_ANSWERS.length);
-  device.kernel("philox_known_answers")
+  const words = bench.wanted("uint32", 4 * KNOWN_ANSWERS.length);
+  bench.device.kernel("philox_known_answers")
     .overElements(KNOWN_ANSWERS.length, words.pointer, inputs.pointer, KNOWN_ANSWERS.length);
   assertEquals([...words.take()], KNOWN_ANSWERS.flatMap(([, , words]) => words));
 });
 
 kernelTest(
   "random numbers are those of the plain Philox's words, at odd sizes",
-  (device, random) => {
+  (bench) => {
     for (const count of SIZES) {
-      const draw = anyDraw(random);
-      for (const dtype of TYPES) {
-        checkUniform(device, draw, count, dtype);
-        checkUniform(device, draw, count, dtype, [-3, 5]);
-        checkNormal(device, draw, count, dtype);
-        checkNormal(device, draw, count, dtype, 0, 1);
-        checkDropout(device, random, count, dtype);
+      const draw = anyDraw(bench);
+      for (const dtype of ["float32", "bfloat16"] as const) {
+        checkUniform(bench, draw, count, dtype);
+        checkUniform(bench, draw, count, dtype, [-3, 5]);
+        checkNormal(bench, draw, count, dtype);
+        checkNormal(bench, draw, count, dtype, 0, 1);
+        checkDropout(bench, count, dtype);
       }
-      for (const threshold of [0, 1, 2 ** 31, 2 ** 32 - 1, random.bits()]) {
-        checkBernoulli(device, draw, count, threshold);
+      for (const threshold of [0, 1, 2 ** 31, 2 ** 32 - 1, bench.random.bits()]) {
+        checkBernoulli(bench, draw, count, threshold);
       }
       for (const range of [1, 2, 50257, 2 ** 31, 2 ** 32 - 1]) {
-        checkIntegers(device, draw, count, [-(2 ** 31), range]);
+        checkIntegers(bench, draw, count, [-(2 ** 31), range]);
       }
     }
   },
@@ -73,21 +69,21 @@ kernelTest(
 
 kernelTest(
   "truncated normal numbers are right in the middle, at the bounds and in tails",
-  (device, random) => {
+  (bench) => {
     const ranges = [[-2, 2], [-0.01, 0.02], [-40, 40], [1, 40], [-40, -3], [5.9, 40], [-6, -5.9], [
       0,
       1,
     ]];
     for (const [a, b] of ranges as [number, number][]) {
-      checkTruncatedNormal(device, anyDraw(random), 500, "float32", [a, b]);
+      checkTruncatedNormal(bench, anyDraw(bench), 500, "float32", [a, b]);
     }
-    checkTruncatedNormal(device, anyDraw(random), 129, "bfloat16");
+    checkTruncatedNormal(bench, anyDraw(bench), 129, "bfloat16");
   },
 );
 
-kernelTest("uniform numbers stay below the end when sums round up to it", (device, random) => {
+kernelTest("uniform numbers stay below the end when sums round up to it", (bench) => {
   for (const range of [[1, 1 + 2 ** -20], [1e6, 1e6 + 1], [-1, 2 ** -30]] as [number, number][]) {
-    checkUniform(device, anyDraw(random), 5000, "float32", range);
+    checkUniform(bench, anyDraw(bench), 5000, "float32", range);
   }
 });
 
@@ -100,11 +96,17 @@ function digest(words: ArrayLike<number>): number {
 }
 
 // With other bits, what was seeded once could not be repeated: change these only with a note in the changelog.
-kernelTest("the bits are the same on every device and for ever", (device) => {
+kernelTest("the bits are the same on every device and for ever", (bench) => {
   const count = 100_003, draw = [7, 5] as const;
   const bits = (kernel: string, ...args: number[]) => {
-    const y = wanted(device, "float32", count);
-    device.kernel(kernel).overRows(Math.ceil(count / 128), y.pointer, count, ...draw, ...args);
+    const y = bench.wanted("float32", count);
+    bench.device.kernel(kernel).overRows(
+      Math.ceil(count / 128),
+      y.pointer,
+      count,
+      ...draw,
+      ...args,
+    );
     return digest(new Uint32Array(y.take().buffer));
   };
   assertEquals({
@@ -115,29 +117,23 @@ kernelTest("the bits are the same on every device and for ever", (device) => {
 });
 
 const simple = {
-  uniform: (device: Device, random: Random, prefix = "") =>
-    checkUniform(device, anyDraw(random), 200, "float32", [-1, 1], prefix),
-  normal: (device: Device, random: Random, prefix = "") =>
-    checkNormal(device, anyDraw(random), 2000, "float32", 0, 1, prefix),
-  truncated: (device: Device, random: Random, prefix = "") =>
-    checkTruncatedNormal(device, anyDraw(random), 1000, "float32", [-2, 8], prefix),
-  bernoulli: (device: Device, random: Random, prefix = "") =>
-    checkBernoulli(device, anyDraw(random), 200, 2 ** 31, prefix),
-  integers: (device: Device, random: Random, prefix = "") =>
-    checkIntegers(device, anyDraw(random), 1000, [0, 2 ** 31 + 12345], prefix),
-  dropout: (device: Device, random: Random, prefix = "") =>
-    checkDropout(device, random, 200, "float32", prefix),
-  rows: (device: Device, random: Random, prefix = "") =>
-    checkDropoutRows(device, random, [5, 140, 143], "float32", prefix),
+  uniform: (bench: Bench) => checkUniform(bench, anyDraw(bench), 200, "float32", [-1, 1]),
+  normal: (bench: Bench) => checkNormal(bench, anyDraw(bench), 2000, "float32", 0, 1),
+  truncated: (bench: Bench) =>
+    checkTruncatedNormal(bench, anyDraw(bench), 1000, "float32", [-2, 8]),
+  bernoulli: (bench: Bench) => checkBernoulli(bench, anyDraw(bench), 200, 2 ** 31),
+  integers: (bench: Bench) => checkIntegers(bench, anyDraw(bench), 1000, [0, 2 ** 31 + 12345]),
+  dropout: (bench: Bench) => checkDropout(bench, 200, "float32"),
+  rows: (bench: Bench) => checkDropoutRows(bench, [5, 140, 143], "float32"),
 };
 
 const file = "random.cu";
 for (const dtype of ["float32", "bfloat16"] as const) {
-  kernelTest(`rows drop the same elements in any portions, ${dtype}`, (device, random) => {
+  kernelTest(`rows drop the same elements in any portions, ${dtype}`, (bench) => {
     for (
       const [rows, columns, stride] of [[1, 1, 1], [2, 31, 33], [9, 128, 128], [300, 129, 130]]
     ) {
-      checkDropoutRows(device, random, [rows!, columns!, stride!], dtype);
+      checkDropoutRows(bench, [rows!, columns!, stride!], dtype);
     }
   });
 }
@@ -191,8 +187,8 @@ faultsAreFound([
     file,
     from: "value > largest ? largest : value",
     to: "value",
-    check: (device, _, prefix) =>
-      checkUniform(device, { seed: 1, offset: 1 }, 5000, "float32", [1, 1 + 2 ** -20], prefix),
+    check: (bench) =>
+      checkUniform(bench, { seed: 1, offset: 1 }, 5000, "float32", [1, 1 + 2 ** -20]),
   },
   {
     name: "the quadrants of the angle keep their sign",
@@ -220,8 +216,7 @@ faultsAreFound([
     file,
     from: "w < 6.0f ? center : tail",
     to: "center",
-    check: (device, random, prefix) =>
-      checkTruncatedNormal(device, anyDraw(random), 1000, "float32", [3.5, 8], prefix),
+    check: (bench) => checkTruncatedNormal(bench, anyDraw(bench), 1000, "float32", [3.5, 8]),
   },
   {
     name: "both sides are one",
@@ -250,8 +245,7 @@ faultsAreFound([
     from: "carried = high_product(word, range)",
     to: "carried = 0",
     // In this draw the lower word decides.
-    check: (device, _, prefix) =>
-      checkIntegers(device, { seed: 1, offset: 1 }, 200_000, [0, 2 ** 31 + 12345], prefix),
+    check: (bench) => checkIntegers(bench, { seed: 1, offset: 1 }, 200_000, [0, 2 ** 31 + 12345]),
   },
   {
     name: "nothing is scaled",

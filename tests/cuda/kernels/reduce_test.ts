@@ -1,15 +1,13 @@
 // reduce.cu against sums in float64 and against extrema, by rows and by columns, in one stage and in two.
 
 import { assertEquals } from "@std/assert";
-import type { Device } from "../../../src/cuda/device.ts";
 import {
   checkReduction,
   inputs,
   OPERATIONS,
   type Reduced,
 } from "../../../src/doctor/self_test/reduce.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, given, kernelTest, wanted } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 const SHAPES: Reduced[] = [
   ...[1, 2, 31, 33, 63, 64, 65, 127, 577].map((reduced) => ({
@@ -32,49 +30,54 @@ const COLUMNS: Reduced[] = [
 ];
 
 for (const [name, { dtypes }] of Object.entries(OPERATIONS)) {
-  kernelTest(`${name} equals its definition at odd sizes`, (device, random) => {
+  kernelTest(`${name} equals its definition at odd sizes`, (bench) => {
     for (const dtype of dtypes) {
       for (const shape of [...SHAPES, ...COLUMNS]) {
-        const x = inputs(name, dtype, random, shape.outer * shape.reduced * shape.inner);
-        checkReduction(device, name, dtype, x, shape, random);
+        const x = inputs(bench, name, dtype, shape.outer * shape.reduced * shape.inner);
+        checkReduction(bench, name, dtype, x, shape);
       }
-      const rows = { outer: device.multiprocessors * 8 * 8 + 3, reduced: 3, inner: 1, parts: 1 };
-      const x = inputs(name, dtype, random, rows.outer * 3);
-      checkReduction(device, name, dtype, x, rows, random);
-      checkReduction(device, name, dtype, x, rows, random, "columns");
+      const rows = {
+        outer: bench.device.multiprocessors * 8 * 8 + 3,
+        reduced: 3,
+        inner: 1,
+        parts: 1,
+      };
+      const x = inputs(bench, name, dtype, rows.outer * 3);
+      checkReduction(bench, name, dtype, x, rows);
+      checkReduction(bench, name, dtype, x, rows, "columns");
     }
   });
 }
 
-kernelTest("extrema of NaN are NaN wherever it stands", (device, random) => {
+kernelTest("extrema of NaN are NaN wherever it stands", (bench) => {
   for (const name of ["max", "min", "max_absolute", "count"]) {
-    for (let at = 0; at < 130; at += 1 + random.below(9)) {
-      const x = random.normals(130);
+    for (let at = 0; at < 130; at += 1 + bench.random.below(9)) {
+      const x = bench.normals(130);
       x[at] = NaN;
       for (const by of ["rows", "columns"] as const) {
         const shape = { outer: 1, reduced: 130, inner: 1, parts: 1 + at % 3 };
-        checkReduction(device, name, "float32", x, shape, random, by);
+        checkReduction(bench, name, "float32", x, shape, by);
       }
     }
   }
 });
 
-kernelTest("infinities are the extrema", (device, random) => {
+kernelTest("infinities are the extrema", (bench) => {
   const x = [-Infinity, -Infinity, -Infinity, 1, Infinity, 1, -Infinity, 2, 3];
   const shape = { outer: 3, reduced: 3, inner: 1, parts: 1 };
   for (const name of ["max", "min", "max_absolute", "sum", "count"]) {
-    checkReduction(device, name, "float32", x, shape, random);
+    checkReduction(bench, name, "float32", x, shape);
   }
 });
 
-kernelTest("a sum of exponentials beside an infinite maximum is 0, more, or NaN", (device) => {
+kernelTest("a sum of exponentials beside an infinite maximum is 0, more, or NaN", (bench) => {
   const x = [-Infinity, -Infinity, 1, Infinity, NaN, 1];
-  const y = wanted(device, "float32", 3);
-  device.kernel("sum_exp_rows_float32").overRows(
+  const y = bench.wanted("float32", 3);
+  bench.device.kernel("sum_exp_rows_float32").overRows(
     3,
     y.pointer,
-    given(device, "float32", x).pointer,
-    given(device, "float32", [-Infinity, Infinity, NaN]).pointer,
+    bench.given("float32", x).pointer,
+    bench.given("float32", [-Infinity, Infinity, NaN]).pointer,
     3,
     2,
     1,
@@ -84,23 +87,31 @@ kernelTest("a sum of exponentials beside an infinite maximum is 0, more, or NaN"
   assertEquals([none, some! > 0 && some! < Infinity, nan], [0, true, NaN]);
 });
 
-kernelTest("a sum is the same to the last bit from run to run", (device, random) => {
-  const x = given(device, "float32", random.normals(100_003));
+kernelTest("a sum is the same to the last bit from run to run", (bench) => {
+  const x = bench.given("float32", bench.normals(100_003));
   const run = () => {
-    const y = wanted(device, "float32", 25);
-    device.kernel("sum_rows_float32").overRows(25, y.pointer, x.pointer, 0, 1, 100_003, 25, 1);
+    const y = bench.wanted("float32", 25);
+    bench.device.kernel("sum_rows_float32").overRows(
+      25,
+      y.pointer,
+      x.pointer,
+      0,
+      1,
+      100_003,
+      25,
+      1,
+    );
     return y.take();
   };
   const first = run();
   for (let i = 0; i < 10; i++) assertEquals(run(), first);
 });
 
-const check =
-  (name: string, by: "rows" | "columns") => (device: Device, random: Random, prefix = "") => {
-    const shape = { outer: 2, reduced: 97, inner: by === "rows" ? 1 : 33, parts: 2 };
-    const x = inputs(name, "float32", random, 2 * 97 * shape.inner);
-    checkReduction(device, name, "float32", x, shape, random, by, prefix);
-  };
+const check = (name: string, by: "rows" | "columns") => (bench: Bench) => {
+  const shape = { outer: 2, reduced: 97, inner: by === "rows" ? 1 : 33, parts: 2 };
+  const x = inputs(bench, name, "float32", 2 * 97 * shape.inner);
+  checkReduction(bench, name, "float32", x, shape, by);
+};
 
 faultsAreFound([
   {
@@ -143,9 +154,9 @@ faultsAreFound([
     file: "reduce.cu",
     from: "(b > a) | (b != b)",
     to: "b > a",
-    check: (device, random, prefix) => {
+    check: (bench) => {
       const shape = { outer: 1, reduced: 3, inner: 1, parts: 1 };
-      checkReduction(device, "max", "float32", [1, NaN, 2], shape, random, "rows", prefix);
+      checkReduction(bench, "max", "float32", [1, NaN, 2], shape, "rows");
     },
   },
   {
@@ -153,9 +164,9 @@ faultsAreFound([
     file: "reduce.cu",
     from: "return -infinity();",
     to: "return 0;",
-    check: (device, random, prefix) => {
+    check: (bench) => {
       const shape = { outer: 1, reduced: 3, inner: 1, parts: 1 };
-      checkReduction(device, "max", "float32", [-1, -3, -2], shape, random, "rows", prefix);
+      checkReduction(bench, "max", "float32", [-1, -3, -2], shape, "rows");
     },
   },
 ]);

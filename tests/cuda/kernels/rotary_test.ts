@@ -1,21 +1,19 @@
 // rotary.cu: the fused projection split into heads, queries and keys turned by their position's angles; and any
 // rows turned, forth and back.
 
-import type { Device } from "../../../src/cuda/device.ts";
 import { checkHeads, checkRotate } from "../../../src/doctor/self_test/rotary.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 for (const dtype of ["float32", "bfloat16"] as const) {
   for (const merge of [false, true]) {
     kernelTest(
       `heads are ${merge ? "merged, turned back," : "split and turned"} as ${dtype}`,
-      (device, random) => {
+      (bench) => {
         for (const [batch, length] of [[1, 1], [3, 2], [2, 31]] as const) {
           for (const [heads, kvHeads] of [[1, 1], [9, 3], [4, 4]] as const) {
             for (const [d, pairs] of [[2, 1], [7, 2], [64, 32], [66, 0]] as const) {
               const kind = { dtype, merge };
-              checkHeads(device, random, [batch, length, heads, kvHeads, d, pairs], kind);
+              checkHeads(bench, [batch, length, heads, kvHeads, d, pairs], kind);
             }
           }
         }
@@ -28,29 +26,29 @@ for (const dtype of ["float32", "bfloat16"] as const) {
   for (const adjacent of [false, true]) {
     kernelTest(
       `${adjacent ? "adjacent features" : "halves"} turn as ${dtype}`,
-      (device, random) => {
+      (bench) => {
         for (const direction of [1, -1]) {
           for (const [batch, tokens, heads] of [[1, 1, 1], [2, 3, 1], [2, 31, 5]]) {
             for (const [d, pairs] of [[2, 1], [5, 2], [7, 0], [66, 33], [64, 16]]) {
               const kind = { dtype, adjacent, direction };
-              checkRotate(device, random, [batch, tokens, heads, d, pairs], kind);
+              checkRotate(bench, [batch, tokens, heads, d, pairs], kind);
             }
           }
         }
         const kind = { dtype, adjacent, direction: 1 };
-        checkRotate(device, random, [0, 3, 2, 8, 4], kind);
-        checkRotate(device, random, [1, device.multiprocessors * 64 + 1, 1, 6, 3], kind);
+        checkRotate(bench, [0, 3, 2, 8, 4], kind);
+        checkRotate(bench, [1, bench.device.multiprocessors * 64 + 1, 1, 6, 3], kind);
       },
     );
   }
 }
 
-const turned = (adjacent: boolean) => (device: Device, random: Random, prefix = "") => {
+const turned = (adjacent: boolean) => (bench: Bench) => {
   const kind = { dtype: "float32", adjacent, direction: -1 } as const;
-  checkRotate(device, random, [2, 5, 3, 9, 4], kind, prefix);
+  checkRotate(bench, [2, 5, 3, 9, 4], kind);
 };
-const heads = (merge: boolean) => (device: Device, random: Random, prefix = "") => {
-  checkHeads(device, random, [2, 3, 4, 2, 9, 4], { dtype: "float32", merge }, prefix);
+const heads = (merge: boolean) => (bench: Bench) => {
+  checkHeads(bench, [2, 3, 4, 2, 9, 4], { dtype: "float32", merge });
 };
 faultsAreFound([
   {
@@ -84,8 +82,8 @@ faultsAreFound([
   {
     name: "a head's last feature, which has no pair, is left out",
     file: "rotary.cu",
-    from: "i < d; i += WARP) to[i] = from[i];\n}",
-    to: "i < d - 1; i += WARP) to[i] = from[i];\n}",
+    from: "from + 2 * pairs, d - 2 * pairs)",
+    to: "from + 2 * pairs, d - 2 * pairs - 1)",
     check: heads(true),
   },
   {

@@ -1,28 +1,26 @@
 // scan.cu against sums in float64.
 
-import type { Device } from "../../../src/cuda/device.ts";
 import { checkScan } from "../../../src/doctor/self_test/scan.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 kernelTest(
   "cumulative sums equal their definition at odd sizes, from either end",
-  (device, random) => {
+  (bench) => {
     for (const reverse of [false, true]) {
       for (const size of [1, 2, 31, 32, 33, 63, 64, 65, 577]) {
-        checkScan(device, random, [3, size, 1], reverse);
-        checkScan(device, random, [2, 7, size], reverse, "columns");
+        checkScan(bench, [3, size, 1], reverse);
+        checkScan(bench, [2, 7, size], reverse, "columns");
       }
-      checkScan(device, random, [3, 0, 1], reverse);
-      checkScan(device, random, [1, 30_011, 1], reverse);
-      checkScan(device, random, [device.multiprocessors * 8 * 8 + 3, 2, 1], reverse);
-      checkScan(device, random, [device.multiprocessors * 8 * 8 + 3, 2, 3], reverse);
+      checkScan(bench, [3, 0, 1], reverse);
+      checkScan(bench, [1, 30_011, 1], reverse);
+      checkScan(bench, [bench.device.multiprocessors * 8 * 8 + 3, 2, 1], reverse);
+      checkScan(bench, [bench.device.multiprocessors * 8 * 8 + 3, 2, 3], reverse);
     }
   },
 );
 
-const check = (inner: number) => (device: Device, random: Random, prefix: string) => {
-  checkScan(device, random, [3, 65, inner], true, undefined, prefix);
+const check = (inner: number) => (bench: Bench) => {
+  checkScan(bench, [3, 65, inner], true, undefined);
 };
 faultsAreFound([
   {

@@ -1,62 +1,58 @@
 // scatter.cu against sums in float64, and the same bits from run to run.
 
 import { assertEquals } from "@std/assert";
-import type { Device } from "../../../src/cuda/device.ts";
 import { checkAddAlong, checkAddRows } from "../../../src/doctor/self_test/scatter.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, given, kernelTest, wanted } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 for (const dtype of ["float32", "bfloat16"] as const) {
-  kernelTest(`rows of ${dtype} are added to those that the ids name`, (device, random) => {
+  kernelTest(`rows of ${dtype} are added to those that the ids name`, (bench) => {
     for (const extent of [1, 7, 100]) {
       for (const inner of [1, 31, 65]) {
         for (const count of [1, 31, 33, 200]) {
           for (const outer of [1, 3]) {
             for (const fresh of [true, false]) {
-              checkAddRows(device, random, [outer, extent, count, inner], dtype, fresh);
+              checkAddRows(bench, [outer, extent, count, inner], dtype, fresh);
             }
           }
         }
       }
     }
-    checkAddRows(device, random, [1, device.multiprocessors * 64 * 3 + 1, 99, 5], dtype, true);
+    checkAddRows(bench, [1, bench.device.multiprocessors * 64 * 3 + 1, 99, 5], dtype, true);
     for (const empty of [[0, 5, 3, 2], [2, 5, 0, 2], [2, 0, 3, 2], [2, 5, 3, 0]] as const) {
-      checkAddRows(device, random, empty, dtype, true);
+      checkAddRows(bench, empty, dtype, true);
     }
   });
 
-  kernelTest(`elements of ${dtype} are added along an axis`, (device, random) => {
+  kernelTest(`elements of ${dtype} are added along an axis`, (bench) => {
     for (const extent of [1, 7, 100]) {
       for (const inner of [1, 2, 33]) {
         for (const count of [1, 2, 33]) {
           for (const outer of [1, 3, 70]) {
-            checkAddAlong(device, random, [outer, extent, count, inner], dtype);
+            checkAddAlong(bench, [outer, extent, count, inner], dtype);
           }
         }
       }
     }
     for (const empty of [[0, 5, 3, 2], [2, 5, 0, 2], [2, 0, 3, 2], [2, 5, 3, 0]] as const) {
-      checkAddAlong(device, random, empty, dtype);
+      checkAddAlong(bench, empty, dtype);
     }
   });
 }
 
-kernelTest("sums of many rows are the same from run to run", (device, random) => {
-  const count = 999, rows = given(device, "float32", random.normals(count * 5));
-  const ids = given(device, "int32", Int32Array.from({ length: count }, () => random.below(4)));
+kernelTest("sums of many rows are the same from run to run", (bench) => {
+  const count = 999, rows = bench.given("float32", bench.normals(count * 5));
+  const ids = bench.given("int32", Int32Array.from({ length: count }, () => bench.random.below(4)));
   const [first, second] = [0, 1].map(() => {
-    const to = wanted(device, "float32", 4 * 5);
-    device.kernel("add_rows_float32")
+    const to = bench.wanted("float32", 4 * 5);
+    bench.device.kernel("add_rows_float32")
       .overRows(4, to.pointer, rows.pointer, ids.pointer, 1, count, 4, 5, 1);
     return to.take();
   });
   assertEquals(first, second);
 });
 
-const rows = (device: Device, random: Random, prefix = "") =>
-  checkAddRows(device, random, [2, 9, 70, 33], "float32", true, prefix);
-const elements = (device: Device, random: Random, prefix = "") =>
-  checkAddAlong(device, random, [3, 9, 15, 7], "float32", prefix);
+const rows = (bench: Bench) => checkAddRows(bench, [2, 9, 70, 33], "float32", true);
+const elements = (bench: Bench) => checkAddAlong(bench, [3, 9, 15, 7], "float32");
 faultsAreFound([
   {
     name: "a row is written over",

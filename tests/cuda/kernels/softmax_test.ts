@@ -1,53 +1,51 @@
 // softmax.cu against its formulas: odd sizes, causal rows, rows of NaN and infinities.
 
 import { assertEquals } from "@std/assert";
-import type { Device } from "../../../src/cuda/device.ts";
 import {
   checkLogSoftmax,
   checkSoftmax,
   checkSoftmaxBackward,
 } from "../../../src/doctor/self_test/softmax.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, given, kernelTest, wanted } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 const COLUMNS = [1, 2, 31, 33, 63, 64, 65, 127, 577];
 const TYPES = ["float32", "bfloat16"] as const;
 
-kernelTest("softmax and its logarithm equal their formulas at odd sizes", (device, random) => {
+kernelTest("softmax and its logarithm equal their formulas at odd sizes", (bench) => {
   for (const dtype of TYPES) {
     for (const columns of COLUMNS) {
-      const x = random.normals(5 * columns, 6);
-      checkSoftmax(device, x, columns, dtype);
-      checkSoftmax(device, x, columns, dtype, 0.125);
-      checkLogSoftmax(device, x, columns, dtype);
+      const x = bench.normals(5 * columns, 6);
+      checkSoftmax(bench, x, columns, dtype);
+      checkSoftmax(bench, x, columns, dtype, 0.125);
+      checkLogSoftmax(bench, x, columns, dtype);
     }
-    const rows = device.multiprocessors * 8 * 8 + 3;
-    checkSoftmax(device, random.normals(rows * 3), 3, dtype);
-    checkLogSoftmax(device, random.normals(rows * 3), 3, dtype);
-    checkSoftmax(device, [], 0, dtype);
+    const rows = bench.device.multiprocessors * 8 * 8 + 3;
+    checkSoftmax(bench, bench.normals(rows * 3), 3, dtype);
+    checkLogSoftmax(bench, bench.normals(rows * 3), 3, dtype);
+    checkSoftmax(bench, [], 0, dtype);
   }
 });
 
-kernelTest("causal rows see the keys up to their own", (device, random) => {
+kernelTest("causal rows see the keys up to their own", (bench) => {
   for (const dtype of TYPES) {
     for (const [queries, keys] of [[1, 1], [1, 5], [3, 3], [33, 65], [65, 65], [5, 3]] as const) {
-      checkSoftmax(device, random.normals(2 * queries * keys, 6), keys, dtype, 0.5, queries);
+      checkSoftmax(bench, bench.normals(2 * queries * keys, 6), keys, dtype, 0.5, queries);
     }
   }
 });
 
-kernelTest("gradients equal their formulas at odd sizes", (device, random) => {
+kernelTest("gradients equal their formulas at odd sizes", (bench) => {
   for (const dtype of TYPES) {
     for (const kind of ["softmax", "log_softmax"] as const) {
       for (const columns of COLUMNS) {
-        checkSoftmaxBackward(device, kind, random, 5, columns, dtype, 0.75);
+        checkSoftmaxBackward(bench, kind, 5, columns, dtype, 0.75);
       }
-      checkSoftmaxBackward(device, kind, random, device.multiprocessors * 8 * 8 + 3, 3, dtype);
+      checkSoftmaxBackward(bench, kind, bench.device.multiprocessors * 8 * 8 + 3, 3, dtype);
     }
   }
 });
 
-kernelTest("NaN and infinities make the same of a row as in PyTorch", (device) => {
+kernelTest("NaN and infinities make the same of a row as in PyTorch", (bench) => {
   const x = [
     1,
     NaN,
@@ -65,10 +63,10 @@ kernelTest("NaN and infinities make the same of a row as in PyTorch", (device) =
     -3e38,
     0,
   ];
-  const from = given(device, "float32", x);
+  const from = bench.given("float32", x);
   const run = (name: string, ...rest: number[]) => {
-    const y = wanted(device, "float32", x.length);
-    device.kernel(name).overRows(5, y.pointer, from.pointer, 5, 3, ...rest);
+    const y = bench.wanted("float32", x.length);
+    bench.device.kernel(name).overRows(5, y.pointer, from.pointer, 5, 3, ...rest);
     return Array.from(y.take());
   };
   const none = [NaN, NaN, NaN];
@@ -80,10 +78,10 @@ kernelTest("NaN and infinities make the same of a row as in PyTorch", (device) =
   );
 });
 
-const softmax = (device: Device, random: Random, prefix = "") =>
-  checkSoftmax(device, random.normals(6 * 33, 3), 33, "float32", 0.5, 3, prefix);
-const inBfloat16 = (device: Device, random: Random, prefix = "") =>
-  checkSoftmax(device, random.normals(6 * 33, 3), 33, "bfloat16", 0.5, 3, prefix);
+const softmax = (bench: Bench) =>
+  checkSoftmax(bench, bench.normals(6 * 33, 3), 33, "float32", 0.5, 3);
+const inBfloat16 = (bench: Bench) =>
+  checkSoftmax(bench, bench.normals(6 * 33, 3), 33, "bfloat16", 0.5, 3);
 faultsAreFound([
   {
     name: "a query sees one key more",
@@ -97,7 +95,7 @@ faultsAreFound([
     file: "softmax.cu",
     from: "row_max(from, visible)",
     to: "0.0f",
-    check: (device, _, prefix) => checkSoftmax(device, [200, 1, 2], 3, "float32", 1, 0, prefix),
+    check: (bench) => checkSoftmax(bench, [200, 1, 2], 3, "float32", 1, 0),
   },
   {
     name: "the scale is forgotten",
@@ -111,23 +109,20 @@ faultsAreFound([
     file: "softmax.cu",
     from: "to_float(gradient[c]) - sum",
     to: "to_float(gradient[c])",
-    check: (device, random, prefix) =>
-      checkSoftmaxBackward(device, "softmax", random, 3, 33, "float32", 1, prefix),
+    check: (bench) => checkSoftmaxBackward(bench, "softmax", 3, 33, "float32", 1),
   },
   {
     name: "the logarithm's gradient forgets a column",
     file: "softmax.cu",
     from: "c < columns; c += WARP) sum += to_float(gradient[c]);",
     to: "c < columns - 1; c += WARP) sum += to_float(gradient[c]);",
-    check: (device, random, prefix) =>
-      checkSoftmaxBackward(device, "log_softmax", random, 3, 33, "float32", 1, prefix),
+    check: (bench) => checkSoftmaxBackward(bench, "log_softmax", 3, 33, "float32", 1),
   },
   {
     name: "the logarithm's maximum is not put back",
     file: "softmax.cu",
     from: "- largest - log_sum",
     to: "- log_sum",
-    check: (device, random, prefix) =>
-      checkLogSoftmax(device, random.normals(99, 3), 33, "float32", prefix),
+    check: (bench) => checkLogSoftmax(bench, bench.normals(99, 3), 33, "float32"),
   },
 ]);

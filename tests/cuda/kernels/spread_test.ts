@@ -1,34 +1,43 @@
 // spread.cu against its formulas at odd sizes, and what becomes of NaN.
 
 import { assertEquals } from "@std/assert";
-import type { Device } from "../../../src/cuda/device.ts";
 import { checkSpread, SHARES, typesOf } from "../../../src/doctor/self_test/spread.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, given, kernelTest, wanted } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
 for (const name of Object.keys(SHARES)) {
-  kernelTest(`the gradient spread_${name} equals its formula at odd sizes`, (device, random) => {
+  kernelTest(`the gradient spread_${name} equals its formula at odd sizes`, (bench) => {
     for (const dtype of typesOf(name)) {
       for (const reduced of [1, 2, 31, 33, 65, 577]) {
-        checkSpread(device, name, dtype, random, [3, reduced, 1]);
-        checkSpread(device, name, dtype, random, [2, 3, reduced + 1]);
+        checkSpread(bench, name, dtype, [3, reduced, 1]);
+        checkSpread(bench, name, dtype, [2, 3, reduced + 1]);
       }
-      checkSpread(device, name, dtype, random, [device.multiprocessors * 8 * 8 + 3, 2, 1]);
-      checkSpread(device, name, dtype, random, [device.multiprocessors * 8 * 8 + 3, 2, 3]);
-      if (name === "centered") checkSpread(device, name, dtype, random, [5, 7, 3], true);
+      checkSpread(bench, name, dtype, [bench.device.multiprocessors * 8 * 8 + 3, 2, 1]);
+      checkSpread(bench, name, dtype, [bench.device.multiprocessors * 8 * 8 + 3, 2, 3]);
+      if (name === "centered") checkSpread(bench, name, dtype, [5, 7, 3], true);
     }
   });
 }
 
 kernelTest(
   "the gradient of a maximum of NaN goes to NaN, and |NaN| has the gradient NaN",
-  (device) => {
+  (bench) => {
     const run = (name: string) => {
-      const dx = wanted(device, "float32", 3);
+      const dx = bench.wanted("float32", 3);
       const [x, g, a, b] = [[1, NaN, 2], [8], [1], [NaN]].map((v) =>
-        given(device, "float32", v).pointer
+        bench.given("float32", v).pointer
       );
-      device.kernel(`spread_${name}_float32`).overRows(1, dx.pointer, x!, g!, a!, b!, 1, 3, 1, 1);
+      bench.device.kernel(`spread_${name}_float32`).overRows(
+        1,
+        dx.pointer,
+        x!,
+        g!,
+        a!,
+        b!,
+        1,
+        3,
+        1,
+        1,
+      );
       return Array.from(dx.take());
     };
     assertEquals(run("equal"), [0, 8, 0]);
@@ -36,8 +45,8 @@ kernelTest(
   },
 );
 
-const check = (name: string, inner: number) => (device: Device, random: Random, prefix: string) =>
-  checkSpread(device, name, "float32", random, [3, 33, inner], false, prefix);
+const check = (name: string, inner: number) => (bench: Bench) =>
+  checkSpread(bench, name, "float32", [3, 33, inner], false);
 faultsAreFound([
   {
     name: "rows have the first one's gradient",

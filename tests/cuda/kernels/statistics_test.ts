@@ -2,7 +2,6 @@
 // limit, and maxima and means by row and column. NaN counts as larger than infinity, whatever its sign.
 
 import { assertEquals } from "@std/assert";
-import type { Device } from "../../../src/cuda/device.ts";
 import {
   checkAxes,
   checkMultiples,
@@ -11,35 +10,35 @@ import {
 import { kernelSources } from "../../../src/cuda/kernels.ts";
 import { scope } from "../../../src/tensor/scope.ts";
 import { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest, openDevice } from "./bench.ts";
+import { Bench, faultsAreFound, kernelTest, openDevice, renaming } from "./bench.ts";
 
-kernelTest("order statistics and counts are exact at odd sizes", (device, random) => {
-  const full = device.multiprocessors * 8 * Math.min(256, device.maxThreadsPerBlock);
+kernelTest("order statistics and counts are exact at odd sizes", (bench) => {
+  const full = bench.device.multiprocessors * 8 * Math.min(256, bench.device.maxThreadsPerBlock);
   for (const count of [1, 2, 3, 15, 16, 17, 31, 33, 63, 65, 127, 255, 577, full + 1, 100_003]) {
-    checkSelection(device, random.normals(count), 2, "normal values");
-    checkSelection(device, random.normals(count), 2, "a row", { columns: count });
-    checkSelection(device, random.normals(count), 2, "a column", { columns: 1 });
+    checkSelection(bench, bench.normals(count), 2, "normal values");
+    checkSelection(bench, bench.normals(count), 2, "a row", { columns: count });
+    checkSelection(bench, bench.normals(count), 2, "a column", { columns: 1 });
   }
 });
 
-kernelTest("a sample is enough, and values between its bounds are few", (device, random) => {
+kernelTest("a sample is enough, and values between its bounds are few", (bench) => {
   // As many places as the sample must leave free at most.
   for (const [columns, every] of [[577, 7], [64, 3], [640, 2], [63, 4]] as const) {
-    const rows = Math.ceil(random.below(1000) + 70_000 / columns);
-    const x = random.normals(rows * columns);
+    const rows = Math.ceil(bench.random.below(1000) + 70_000 / columns);
+    const x = bench.normals(rows * columns);
     const room: [number, number] = [Math.ceil(x.length / 5), 64 * 16];
-    const { listed } = checkSelection(device, x, 3, "sampled", { columns, every, room });
+    const { listed } = checkSelection(bench, x, 3, "sampled", { columns, every, room });
     assertEquals(listed, [true, true], `${rows} × ${columns}, one of ${every}`);
   }
 });
 
 kernelTest(
   "values are exact where the sample misleads or a list is too short",
-  (device, random) => {
+  (bench) => {
     const columns = 64, rows = 400;
-    const normal = random.normals(rows * columns);
+    const normal = bench.normals(rows * columns);
     for (const [what, room] of [["middle", [9, 9999]], ["largest", [25_600, 15]]] as const) {
-      const { listed } = checkSelection(device, normal, 2, `short list: ${what}`, {
+      const { listed } = checkSelection(bench, normal, 2, `short list: ${what}`, {
         columns,
         room: [...room],
       });
@@ -49,12 +48,12 @@ kernelTest(
     for (const factor of [1e-3, 1e3]) {
       const x = normal.map((value, i) => i < rows * columns / 3 ? value : value * factor);
       for (let i = 0; i < 5; i++) {
-        checkSelection(device, x, 2, "two sizes", { columns, every: rows - i });
+        checkSelection(bench, x, 2, "two sizes", { columns, every: rows - i });
       }
     }
     const alone = new Float32Array(rows * columns).fill(1);
-    for (let i = 0; i < 20; i++) alone[random.below(alone.length)] = 1 + i;
-    const { listed } = checkSelection(device, alone, 2, "few large ones", {
+    for (let i = 0; i < 20; i++) alone[bench.random.below(alone.length)] = 1 + i;
+    const { listed } = checkSelection(bench, alone, 2, "few large ones", {
       columns,
       every: rows,
       room: [100, 100],
@@ -63,84 +62,85 @@ kernelTest(
   },
 );
 
-kernelTest("values that share many leading bits are told apart", (device, random) => {
-  const near = Float32Array.from({ length: 5001 }, () => 1 + random.below(600) * 2 ** -23);
-  checkSelection(device, near, 1, "neighbours of 1");
+kernelTest("values that share many leading bits are told apart", (bench) => {
+  const near = Float32Array.from({ length: 5001 }, () => 1 + bench.random.below(600) * 2 ** -23);
+  checkSelection(bench, near, 1, "neighbours of 1");
   const tiny = new Float32Array(
-    Uint32Array.from({ length: 3001 }, () => random.below(2000) | random.below(2) << 31).buffer,
+    Uint32Array.from({ length: 3001 }, () => bench.random.below(2000) | bench.random.below(2) << 31)
+      .buffer,
   );
-  checkSelection(device, tiny, 1.5, "denormal values");
+  checkSelection(bench, tiny, 1.5, "denormal values");
   const any = new Float32Array(
-    Uint32Array.from({ length: 4001 }, () => random.bits() & 0xbfffffff).buffer,
+    Uint32Array.from({ length: 4001 }, () => bench.random.bits() & 0xbfffffff).buffer,
   );
-  checkSelection(device, any, 3, "values of any exponent below 2");
+  checkSelection(bench, any, 3, "values of any exponent below 2");
 });
 
-kernelTest("ties, equal values and zeros are counted", (device, random) => {
+kernelTest("ties, equal values and zeros are counted", (bench) => {
   for (const count of [1, 5, 64, 1000, 4099]) {
-    checkSelection(device, new Float32Array(count), 1000, "zeros");
+    checkSelection(bench, new Float32Array(count), 1000, "zeros");
     checkSelection(
-      device,
+      bench,
       new Float32Array(count).fill(-2.5),
       0.5,
       "equal values, all over the limit",
     );
     checkSelection(
-      device,
+      bench,
       new Float32Array(count).fill(-2.5),
       1,
       "equal values, none over the limit",
     );
   }
-  const few = Float32Array.from({ length: 3001 }, () => (random.below(7) - 3) / 2);
-  checkSelection(device, few, 1, "seven values");
+  const few = Float32Array.from({ length: 3001 }, () => (bench.random.below(7) - 3) / 2);
+  checkSelection(bench, few, 1, "seven values");
   const one = new Float32Array(2051);
   one[2050] = -7;
-  checkSelection(device, one, 1000, "one value among zeros");
+  checkSelection(bench, one, 1000, "one value among zeros");
 });
 
-kernelTest("NaN and infinity are the largest, and the limit follows the mean", (device, random) => {
+kernelTest("NaN and infinity are the largest, and the limit follows the mean", (bench) => {
   for (const special of [Infinity, -Infinity, NaN]) {
-    const x = random.normals(999);
+    const x = bench.normals(999);
     x[0] = x[500] = x[998] = special;
-    checkSelection(device, x, 2, `${special} among normal values`);
-    checkSelection(device, x.fill(special), 2, `${special} alone`);
+    checkSelection(bench, x, 2, `${special} among normal values`);
+    checkSelection(bench, x.fill(special), 2, `${special} alone`);
   }
-  const negative = random.normals(77);
+  const negative = bench.normals(77);
   new Uint32Array(negative.buffer)[76] = 0xffc00000;
-  checkSelection(device, negative, 2, "a NaN with a sign");
+  checkSelection(bench, negative, 2, "a NaN with a sign");
 });
 
-kernelTest("maxima and means by row and by column equal the reference", (device, random) => {
+kernelTest("maxima and means by row and by column equal the reference", (bench) => {
   for (const rows of [1, 2, 33]) {
     for (const columns of [1, 2, 31, 33, 63, 64, 65, 127, 128, 577]) {
-      checkAxes(device, random.normals(rows * columns), rows, columns);
+      checkAxes(bench, bench.normals(rows * columns), rows, columns);
     }
   }
-  checkAxes(device, random.normals(5000), 5000, 1);
-  checkAxes(device, random.normals(70_003), 1, 70_003);
+  checkAxes(bench, bench.normals(5000), 5000, 1);
+  checkAxes(bench, bench.normals(70_003), 1, 70_003);
 });
 
 kernelTest(
   "the first row wins among equals, and NaN and infinity win over numbers",
-  (device, random) => {
-    const x = Float32Array.from({ length: 40 * 65 }, () => random.below(3) - 1);
-    checkAxes(device, x, 40, 65);
-    checkAxes(device, new Float32Array(130), 2, 65);
-    checkAxes(device, new Float32Array(130).fill(NaN), 2, 65);
-    const mixed = random.normals(7 * 3);
+  (bench) => {
+    const x = Float32Array.from({ length: 40 * 65 }, () => bench.random.below(3) - 1);
+    checkAxes(bench, x, 40, 65);
+    checkAxes(bench, new Float32Array(130), 2, 65);
+    checkAxes(bench, new Float32Array(130).fill(NaN), 2, 65);
+    const mixed = bench.normals(7 * 3);
     mixed[4] = NaN;
     mixed[8] = -Infinity;
     mixed[17] = Infinity;
-    checkAxes(device, mixed, 7, 3);
+    checkAxes(bench, mixed, 7, 3);
   },
 );
 
 kernelTest(
   "multiples of a row's mean keep their sign, and are 0 in a row of mean 0",
-  (device, random) => {
-    for (const columns of [1, 2, 31, 33, 577]) checkMultiples(device, 5, columns, random);
-    checkMultiples(device, device.multiprocessors * 8 * 8 + 1, 3, random);
+  (bench) => {
+    for (const columns of [1, 2, 31, 33, 577]) checkMultiples(bench, 5, columns);
+    checkMultiples(bench, bench.device.multiprocessors * 8 * 8 + 1, 3);
   },
 );
 
@@ -152,35 +152,36 @@ Deno.test("without AVX-512 the same values are listed", async () => {
     .replace(/(__global__\s+void\s+)(\w+)/g, `$1${prefix}$2`);
   await device.load([{ name: `${prefix}statistics.cu`, text: plain }]);
   scope(() => {
-    const random = new Random(99);
-    const options = { columns: 577, every: 4, room: [7000, 600] as [number, number], prefix };
-    const { listed } = checkSelection(device, random.normals(60 * 577), 2, "plain", options);
-    assertEquals(listed, [true, true]);
+    const bench = new Bench(device, new Random(99));
+    const options = { columns: 577, every: 4, room: [7000, 600] as [number, number] };
+    const x = bench.normals(60 * 577);
+    const plain = (name: string) => name.startsWith("magnitude_") ? prefix + name : name;
+    const check = () => checkSelection(bench, x, 2, "plain", options);
+    assertEquals(renaming(device, plain, check).listed, [true, true]);
   });
 });
 
-const selected = (device: Device, random: Random, prefix = "") => {
-  checkSelection(device, random.normals(578), 2, "normal values", { prefix });
+const selected = (bench: Bench) => {
+  checkSelection(bench, bench.normals(578), 2, "normal values");
   checkSelection(
-    device,
+    bench,
     new Float32Array(new Uint32Array(578).fill(0x3f800201).buffer),
     2,
     "equal values, the last bit of each part set",
-    { prefix },
   );
 };
-const multiples = (device: Device, random: Random, prefix = "") => {
-  checkMultiples(device, 3, 130, random, prefix);
+const multiples = (bench: Bench) => {
+  checkMultiples(bench, 3, 130);
 };
 /** As `selected`, of which the median or the k-th largest must be found in its list. */
-const listed = (which: 0 | 1) => (device: Device, random: Random, prefix = "") => {
-  const options = { columns: 577, every: 4, room: [7000, 600] as [number, number], prefix };
-  const { listed } = checkSelection(device, random.normals(60 * 577), 2, "sampled", options);
+const listed = (which: 0 | 1) => (bench: Bench) => {
+  const options = { columns: 577, every: 4, room: [7000, 600] as [number, number] };
+  const { listed } = checkSelection(bench, bench.normals(60 * 577), 2, "sampled", options);
   assertEquals(listed[which], true);
 };
-const axes = (device: Device, random: Random, prefix = "") => {
-  checkAxes(device, random.normals(3 * 65), 3, 65, prefix);
-  checkAxes(device, new Float32Array(3 * 65).fill(-1), 3, 65, prefix);
+const axes = (bench: Bench) => {
+  checkAxes(bench, bench.normals(3 * 65), 3, 65);
+  checkAxes(bench, new Float32Array(3 * 65).fill(-1), 3, 65);
 };
 const file = "statistics.cu";
 faultsAreFound([
@@ -238,8 +239,10 @@ faultsAreFound([
     file,
     from: "&& result->found[which] <= room[which]",
     to: "",
-    check: (device, random, prefix) => {
-      checkSelection(device, random.normals(2000), 2, "short", { room: [10, 8], prefix });
+    check: (bench) => {
+      // The largest first, so that the k-th of them finds no room.
+      const falling = bench.normals(2000).map(Math.abs).sort().reverse();
+      checkSelection(bench, falling, 2, "short", { room: [10, 8] });
     },
   },
   {
@@ -247,9 +250,9 @@ faultsAreFound([
     file,
     from: "unsigned low = result->low[0],",
     to: "unsigned low = result->low[0] + 1,",
-    check: (device, _random, prefix) => {
+    check: (bench, _random) => {
       const x = new Float32Array(640).fill(1);
-      const { listed } = checkSelection(device, x, 2, "bound", { prefix });
+      const { listed } = checkSelection(bench, x, 2, "bound");
       assertEquals(listed[0], true);
     },
   },

@@ -1,23 +1,20 @@
 // swap_axes.cu: rows to their exchanged places, rounded where the type asks for it.
 
-import type { Device } from "../../../src/cuda/device.ts";
 import { checkSwap, PAIRS } from "../../../src/doctor/self_test/swap_axes.ts";
-import type { Random } from "../../random.ts";
-import { faultsAreFound, kernelTest } from "./bench.ts";
+import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 
-kernelTest("each row goes to its exchanged place, between all types", (device, random) => {
+kernelTest("each row goes to its exchanged place, between all types", (bench) => {
   for (const types of PAIRS) {
     for (
       const shape of [[1, 1, 1, 1], [1, 3, 5, 64], [2, 1, 7, 33], [3, 31, 2, 65], [2, 5, 9, 127]]
     ) {
-      checkSwap(device, random, shape, types);
+      checkSwap(bench, shape, types);
     }
-    checkSwap(device, random, [1, device.multiprocessors * 64 + 1, 3, 2], types);
+    checkSwap(bench, [1, bench.device.multiprocessors * 64 + 1, 3, 2], types);
   }
 });
 
-const small = (device: Device, random: Random, prefix = "") =>
-  checkSwap(device, random, [2, 3, 5, 33], ["float32", "float32"], prefix);
+const small = (bench: Bench) => checkSwap(bench, [2, 3, 5, 33], ["float32", "float32"]);
 faultsAreFound([
   {
     name: "the axes keep their places",
@@ -29,8 +26,8 @@ faultsAreFound([
   {
     name: "the last column is left out",
     file: "swap_axes.cu",
-    from: "i < d",
-    to: "i < d - 1",
-    check: small,
+    from: "i < count",
+    to: "i < count - 1",
+    check: (bench) => checkSwap(bench, [2, 3, 5, 33], ["float32", "bfloat16"]),
   },
 ]);

@@ -2,18 +2,26 @@
 // slopes, both directions, batches, grouped heads, and queries that are the last of more positions.
 
 import { assert, assertEquals } from "@std/assert";
-import { grad, matmul, scope, sigmoid, Tensor } from "../../../mod.ts";
+import { abs, grad, matmul, scope, sigmoid, Tensor } from "../../../mod.ts";
 import { attentionMaps, plainAttention } from "../../../src/nn/attention/plain.ts";
+import { attentionNamed } from "../../../src/nn/attention/registry.ts";
 import {
   type AttentionOptions,
   type Heads,
-  sigmoidAttention,
   softmaxAttention,
   softmaxAttentionWithSums,
+  weightedAttention,
 } from "../../../src/nn/attention/softmax_attention.ts";
 import { cast } from "../../../src/tensor/cast.ts";
 import { contiguous } from "../../../src/tensor/contiguous.ts";
-import { device, deviceTest, difference, normal, random } from "../../tensor/on_device.ts";
+import {
+  device,
+  deviceTest,
+  difference,
+  normal,
+  random,
+  withSeed,
+} from "../../tensor/on_device.ts";
 
 interface Sizes {
   batch: number;
@@ -177,7 +185,7 @@ deviceTest("sigmoid attention is sigmoid(q·kᵀ + b) · v over the keys before"
         const byToken = y.reshape([batch, kv, queries, group, d]).permute([0, 2, 1, 3, 4]);
         return contiguous(byToken).reshape([batch * queries, kv * group * d]);
       };
-      const fused = (given: Heads) => sigmoidAttention(given, { batch }, bias);
+      const fused = (given: Heads) => weightedAttention(given, { batch }, ["sigmoid", bias]);
       const expected = plain(heads);
       compare("sigmoid", fused(heads), expected, 2e-5);
       const upstream = tensor([...expected.shape]);
@@ -200,3 +208,43 @@ deviceTest("gradients are the same bits each time", () => {
     assert(random() < 1);
   });
 });
+
+// An attention that is asked for maps is composed from tensor operations.
+for (const name of ["clipped-softmax", "sigmoid", "softpick"]) {
+  for (const [options, { sloped, ...some }] of Object.entries(OPTIONS)) {
+    deviceTest(`fused ${name} is the composed one: ${options}`, () => {
+      // Of one seed: where a gradient jumps, roundings may put a logit on either side.
+      const compareAll = () =>
+        SIZES.forEach((sizes) =>
+          scope(() => {
+            const heads = randomHeads(sizes, "float32"), { batch, kv, group, queries } = sizes;
+            const slopes = sloped ? abs(tensor<1>([kv * group], 0.3)) : null;
+            const attend = (maps?: () => void) => (given: Heads) =>
+              attentionNamed(name).attend(
+                {
+                  heads: given,
+                  input: given.v as never,
+                  batch,
+                  contextLength: 4,
+                  ...some,
+                  slopes,
+                  maps,
+                },
+                {},
+              );
+            const plain = attend(() => {}), fused = attend();
+            const expected = plain(heads);
+            compare(name, fused(heads), expected, 2e-5);
+            const upstream = tensor([batch * queries, expected.shape[1]]);
+            const wanted = gradients(heads, plain, upstream);
+            const got = gradients(heads, fused, upstream);
+            for (const [i, gradient] of got.entries()) {
+              if (sizes.keys === 1 && i < 2) continue; // 0, but for roundings
+              compare(`${name}: gradient ${"qkv"[i]}`, gradient, wanted[i]!, 5e-5);
+            }
+          })
+        );
+      withSeed(5, compareAll);
+    });
+  }
+}

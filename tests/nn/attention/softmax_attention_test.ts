@@ -64,6 +64,8 @@ function queries([heads, T, d]: [number, number, number], kv: number, data: Floa
 
 const SIZES: Sizes[] = [
   ...[1, 2, 127, 128, 129, 257].map((T) => ({ heads: 4, kv: 2, T, d: 8 })),
+  { heads: 2, kv: 2, T: 400, d: 8 }, // several blocks of a head that shares its keys with none
+  { heads: 12, kv: 12, T: 20, d: 4 }, // several heads in one launch
   { heads: 3, kv: 1, T: 40, d: 10 },
   { heads: 2, kv: 2, T: 33, d: 64 },
   { heads: 9, kv: 3, T: 130, d: 6 },

@@ -329,6 +329,28 @@ export function sampleAnalysis(options: SampleOptions = {}): Analysis {
     downInput,
     weights,
     attention,
+    manifest: {
+      library: "0.1.0",
+      model: { name: modelName, family: "llama", attention: "softmax", layers },
+      weights: {
+        hash: `sha256:${"b1".repeat(32)}`,
+        of: "all bytes of SmolLM2-135M-Instruct.Q4_1.gguf",
+        changed: null,
+      },
+      data: {
+        hash: `sha256:${"d4".repeat(32)}`,
+        of: "of each sequence its number of tokens and their ids, as 32-bit little-endian integers",
+        sequences: sequences.length,
+        tokens: sequences.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0),
+      },
+      seeds: {},
+      layerNumbering: "from 1, but from 0 in detections and in names such as layers.0.output",
+      device: { name: "Host CPU", kind: "host" },
+      precision: { products: "float32", measured: "float32" },
+      definitions: {
+        hiddenState: { definition: "|h| > tau * mean|h|", thresholds: { tau } },
+      },
+    },
     summary: {
       hiddenState: summarize(hiddenState),
       downInput: summarize(downInput),

@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { renderFigures } from "../../../src/outliers/report/figures.ts";
+import { renderPage } from "../../../src/outliers/report/page.ts";
 import { prepareDirectory, writeReport } from "../../../src/outliers/report/write.ts";
 import { sampleAnalysis } from "./sample_analysis.ts";
 
@@ -50,6 +51,21 @@ Deno.test("writeReport() replaces an earlier report and leaves other files alone
     assertEquals(JSON.parse(await Deno.readTextFile(`${directory}/analysis.json`)), second);
     assertEquals(await Deno.readTextFile(`${directory}/notes.txt`), "mine");
     assert(list(directory).every((name) => !name.endsWith(".tmp")));
+  }));
+
+Deno.test("reports that are written at once do not mix: all files are of one of them", () =>
+  inTemporary(async (directory) => {
+    for (let round = 0; round < 2; round++) {
+      const analyses = ["one", "two"].map((modelName) => sampleAnalysis({ ...small, modelName }));
+      await Promise.all(analyses.map((analysis) => writeReport(analysis, directory)));
+      const written = JSON.parse(await Deno.readTextFile(`${directory}/analysis.json`));
+      const figures = renderFigures(written);
+      const page = await Deno.readTextFile(`${directory}/report.html`);
+      assertEquals(page, renderPage(written, figures));
+      for (const { name, svg } of figures) {
+        assertEquals(await Deno.readTextFile(`${directory}/figures/${name}.svg`), svg);
+      }
+    }
   }));
 
 Deno.test("writeReport() names a target that is a file, and leaves it as it is", () =>
