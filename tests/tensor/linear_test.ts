@@ -142,6 +142,7 @@ for (const [x, weight] of SHAPES) {
           op: (x, w, bias) => linear(x, w, { bias, compute: "bfloat16", dtype: result }),
           reference: plain,
           tolerance: 2 ** -6,
+          leastSize: 4, // as the reference does not round the terms, of which few may cancel
         });
       }
     }
