@@ -67,9 +67,10 @@ __device__ void log_softmax(T *__restrict__ y, const T *__restrict__ x, int rows
     for (int c = lane(); c < columns; c += WARP) {
       sum += exp2_nonpositive((to_float(from[c]) - largest) * LOG2_E);
     }
-    float log_sum = logf(warp_sum(sum));  // apart from the maximum, which may be much larger
+    // Apart from the maximum, which may be much larger, and with fmaf, as a compiler may add the two first.
+    float log_sum = logf(warp_sum(sum));
     for (int c = lane(); c < columns; c += WARP) {
-      to[c] = from_float<T>(to_float(from[c]) - largest - log_sum);
+      to[c] = from_float<T>(fmaf(-1.0f, largest, to_float(from[c])) - log_sum);
     }
   }
 }

@@ -11,6 +11,10 @@ import { type Bench, faultsAreFound, kernelTest } from "./bench.ts";
 const COLUMNS = [1, 2, 31, 33, 63, 64, 65, 127, 577];
 const TYPES = ["float32", "bfloat16"] as const;
 
+/** Numbers that are large, but no farther from each other than others. */
+const above = (bench: Bench, least: number, count: number) =>
+  bench.normals(count, 3).map((x) => x + least);
+
 kernelTest("softmax and its logarithm equal their formulas at odd sizes", (bench) => {
   for (const dtype of TYPES) {
     for (const columns of COLUMNS) {
@@ -19,6 +23,7 @@ kernelTest("softmax and its logarithm equal their formulas at odd sizes", (bench
       checkSoftmax(bench, x, columns, dtype, 0.125);
       checkLogSoftmax(bench, x, columns, dtype);
     }
+    checkLogSoftmax(bench, above(bench, 1000, 5 * 33), 33, dtype);
     const rows = bench.device.multiprocessors * 8 * 8 + 3;
     checkSoftmax(bench, bench.normals(rows * 3), 3, dtype);
     checkLogSoftmax(bench, bench.normals(rows * 3), 3, dtype);
@@ -121,8 +126,15 @@ faultsAreFound([
   {
     name: "the logarithm's maximum is not put back",
     file: "softmax.cu",
-    from: "- largest - log_sum",
-    to: "- log_sum",
+    from: "-1.0f, largest,",
+    to: "0.0f, largest,",
     check: (bench) => checkLogSoftmax(bench, bench.normals(99, 3), 33, "float32"),
+  },
+  {
+    name: "the logarithm is added to a maximum that is much larger",
+    file: "softmax.cu",
+    from: "fmaf(-1.0f, largest, to_float(from[c])) - log_sum",
+    to: "to_float(from[c]) - (largest + log_sum)",
+    check: (bench) => checkLogSoftmax(bench, above(bench, 1000, 99), 33, "float32"),
   },
 ]);
