@@ -107,8 +107,9 @@ interface WeighedRow {
   /** Of the logits, given those of the weights. */
   gradients: number[];
   gradientSizes: number[];
-  /** The logarithm of the divisor. */
+  /** The logarithm of the divisor, and how many times the divisor what it is a sum of is, without signs. */
   logSum: number;
+  cancelled: number;
   /** Largest argument of an exponential. */
   largest: number;
   /** Whether a logit is so near where gradients jump that float32 may see it on the other side. */
@@ -119,7 +120,8 @@ const total = (values: number[]) => values.reduce((sum, value) => sum + value, 0
 /** Weights that are exact to their own size, as are gradients w · (dw - mean). */
 const plainRow = (weights: number[], gradients: number[]) => {
   const gradientSizes = gradients.map(Math.abs);
-  return { weights, weightSizes: weights, gradients, gradientSizes, ambiguous: false };
+  const exact = { cancelled: 1, ambiguous: false };
+  return { weights, weightSizes: weights, gradients, gradientSizes, ...exact };
 };
 
 function weigh(kind: Kind, logits: number[], dw: number[], delta: number): WeighedRow {
@@ -149,6 +151,7 @@ function weigh(kind: Kind, logits: number[], dw: number[], delta: number): Weigh
       gradients,
       gradientSizes: gradients.map(Math.abs),
       logSum,
+      cancelled: total(powers.map((power) => (power + one) / sum)),
       largest,
       ambiguous: logits.some((z) => Math.abs(z) < 1e-5),
     };
@@ -162,6 +165,7 @@ function weigh(kind: Kind, logits: number[], dw: number[], delta: number): Weigh
     gradients: p.map((p, j) => p * (dp[j] - mean)),
     gradientSizes: p.map((p, j) => p * (Math.abs(dp[j]) + total(products.map(Math.abs)))),
     logSum,
+    cancelled: 1,
     largest,
     ambiguous: stretched.some((w) => Math.min(Math.abs(w), Math.abs(w - 1)) < 1e-5),
   };
@@ -214,7 +218,7 @@ export function checkWeights(
   const what = `attention ${kind} ${JSON.stringify({ ...shape, ...visibility })} as ${dtype}`;
   const errors = [assertClose(weights, expected, tolerance, what, sizes)];
   if (kind !== "sigmoid") {
-    const terms = logSums.map((sum) => 1 + Math.abs(sum)); // of two, which may cancel
+    const terms = expectedRows.map(({ logSum, cancelled }) => cancelled + Math.abs(logSum));
     errors.push(assertClose(sums, logSums, tolerance, `${what}: sums`, terms));
   }
 
