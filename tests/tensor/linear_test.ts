@@ -49,7 +49,7 @@ for (const size of SIZES) {
       assertClose(await y.data(), expected, TOLERANCE, "float32");
       addLinear(sum, xt, wt);
       const added = expected.map((value, i) => value + start.data[i]);
-      assertClose(await sum.data(), added, TOLERANCE, "float32, added");
+      assertClose(await sum.data(), added, TOLERANCE, "float32, added", 1);
 
       using half = cast(wt, "bfloat16");
       const rounded = reference(x.data.map(roundToBfloat16), w.data.map(roundToBfloat16), size);

@@ -58,10 +58,10 @@ export function roundToBfloat16(x: number): number {
   return fromBfloat16(toBfloat16(x));
 }
 
-/** How far `actual` is from `expected`: ‖a − e‖ / ‖e‖, and max|a − e| / max|e|. */
-export function difference(actual: ArrayLike<number>, expected: ArrayLike<number>) {
+/** How far `actual` is from `expected`: ‖a − e‖ / ‖e‖, and max|a − e| / max|e|, which counts as `least` at least. */
+export function difference(actual: ArrayLike<number>, expected: ArrayLike<number>, least = 0) {
   assertEquals(actual.length, expected.length);
-  let square = 0, total = 0, largest = 0, size = 0;
+  let square = 0, total = 0, largest = 0, size = least;
   for (let i = 0; i < expected.length; i++) {
     const error = Math.abs(actual[i] - expected[i]);
     square += error ** 2;
@@ -73,14 +73,15 @@ export function difference(actual: ArrayLike<number>, expected: ArrayLike<number
   return { norm: ratio(Math.sqrt(square), Math.sqrt(total)), largest: ratio(largest, size) };
 }
 
-/** Fails unless max|a − e| ≤ tolerance · max|e|. */
+/** Fails unless max|a − e| ≤ tolerance · max|e|, or tolerance · `least`: the size of terms that may cancel. */
 export function assertClose(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
   tolerance: number,
   what: string,
+  least = 0,
 ): void {
-  const { largest } = difference(actual, expected);
+  const { largest } = difference(actual, expected, least);
   assert(
     largest <= tolerance,
     `${what}: max|error| / max|expected| is ${largest}, over ${tolerance} (seed ${seed})`,
