@@ -6,12 +6,9 @@ import { gemm } from "../../src/cuda/gemm.ts";
 import { checkProduct } from "../../src/doctor/self_test/gemm.ts";
 import { given, kernelTest } from "./kernels/bench.ts";
 
-for (
-  const [input, output] of [["float32", "float32"], ["bfloat16", "float32"], [
-    "bfloat16",
-    "bfloat16",
-  ]] as const
-) {
+const TYPES = [["float32", "float32"], ["bfloat16", "float32"], ["bfloat16", "bfloat16"]] as const;
+
+for (const [input, output] of TYPES) {
   kernelTest(`products of ${input} into ${output} equal the sums`, (bench) => {
     for (const transposeB of [false, true]) {
       for (const [rows, columns, inner] of [[1, 1, 1], [1, 577, 63], [31, 2, 65], [33, 65, 127]]) {
@@ -24,18 +21,26 @@ for (
   });
 }
 
+kernelTest("products of many rows, for which the host packs a factor, equal the sums", (bench) => {
+  for (const [input, output] of TYPES) {
+    for (const transposeB of [false, true]) {
+      for (const [rows, columns, inner] of [[256, 64, 64], [257, 65, 66], [300, 130, 257]]) {
+        const shape = { rows, columns, inner, transposeB };
+        checkProduct(bench, input, output, shape);
+        checkProduct(bench, input, output, { ...shape, gap: 5, alpha: -0.5, beta: 1, batch: 2 });
+      }
+    }
+  }
+});
+
 kernelTest("products of any shape, type and layout equal the sums", (bench) => {
-  const types = [["float32", "float32"], ["bfloat16", "float32"], [
-    "bfloat16",
-    "bfloat16",
-  ]] as const;
   const coin = () => bench.random.below(2) === 1;
   for (let i = 0; i < 60; i++) {
     // Sizes of all magnitudes, most of them odd to whatever a product is cut into.
     const [rows, columns, inner] = [0, 0, 0].map(() =>
       1 + bench.random.below(2 ** (1 + bench.random.below(8)))
     );
-    const [input, output] = types[bench.random.below(types.length)];
+    const [input, output] = TYPES[bench.random.below(TYPES.length)];
     checkProduct(bench, input, output, {
       rows,
       columns,
