@@ -68,7 +68,7 @@ interface Case {
 const ELEMENTWISE = 0.9, ROWS = 0.5;
 const TYPES = [["float32", 4], ["bfloat16", 2]] as const;
 const rows = 20 * T; // tokens of as many sequences as nearly fill a buffer
-const count = rows * H;
+const count = rows * H, pairs = count / 2;
 const order = Int32Array.from({ length: rows }, () => Math.floor(Math.random() * rows));
 using ids = Tensor.from<"int32", 1>(device, "int32", [rows], order);
 const overElements = (name: string, bytes: number): Case => ({
@@ -78,6 +78,51 @@ const overElements = (name: string, bytes: number): Case => ({
   aim: ELEMENTWISE,
   run: () => device.kernel(name).overElements(count, y, x, count),
 });
+
+/** a + b of dense tensors, which is walked as one row. */
+const add: Case = {
+  ...overElements("binary_add_float32", 12),
+  run: () =>
+    device.kernel("binary_add_float32")
+      .overElements(
+        pairs,
+        ...[y, x, x + 4 * pairs, 0, 0, 1, pairs, 1, 1],
+        ...[1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+      ),
+  shape: `[${pairs}]`,
+  bytes: pairs * 12,
+};
+const backward = (name: string): Case => ({
+  ...overElements(name, 12),
+  run: () => device.kernel(name).overElements(pairs, y, x, x + 4 * pairs, pairs),
+  shape: `[${pairs}]`,
+  bytes: pairs * 12,
+});
+
+const VOCABULARY = 50304;
+const crossEntropy = (dtype: string, size: number): Case[] => {
+  const rows = Math.floor(BUFFER / 4 / VOCABULARY), targets = ids.pointer;
+  const shape = `[${rows}, ${VOCABULARY}]`, bytes = rows * VOCABULARY * size, aim = ROWS;
+  const [forward, back] = ["", "_backward"].map((part) => `cross_entropy${part}_${dtype}`);
+  const losses = [y, y + 4 * rows, x, targets, rows, VOCABULARY, -1, 0] as const;
+  const gradient = [y, x, aux, targets, aux, 0, rows, VOCABULARY, 1, -1, 0] as const;
+  return [
+    {
+      name: forward!,
+      shape,
+      bytes,
+      aim,
+      run: () => device.kernel(forward!).overRows(rows, ...losses),
+    },
+    {
+      name: back!,
+      shape,
+      bytes: 2 * bytes,
+      aim,
+      run: () => device.kernel(back!).overRows(rows, ...gradient),
+    },
+  ];
+};
 
 const dequantize = BLOCK_TYPES.map((type): Case => ({
   name: `dequantize_${type}_float32`,
@@ -204,6 +249,11 @@ const cases: Case[] = [
   ),
   overElements("cast_float32_to_bfloat16", 6),
   overElements("cast_bfloat16_to_float32", 6),
+  add,
+  overElements("unary_relu_float32", 8),
+  overElements("unary_gelu_tanh_float32", 8),
+  overElements("unary_gelu_tanh_bfloat16", 4),
+  backward("unary_gelu_tanh_backward_float32"),
   ...dequantize,
   {
     name: "gather_rows_4",
@@ -230,6 +280,17 @@ const cases: Case[] = [
     run: () =>
       device.kernel(`rms_norm_${dtype}`).overRows(rows, y, 0, 0, 0, x, 0, aux, 0, rows, H, 1e-5),
   })),
+  {
+    name: "layer_norm_float32",
+    shape: `[${rows}, ${H}]`,
+    bytes: rows * H * 8,
+    aim: ROWS,
+    run: () =>
+      device.kernel("layer_norm_float32")
+        .overRows(rows, y, 0, 0, 0, x, 0, aux, aux, rows, H, 1e-5),
+  },
+  ...crossEntropy("float32", 4),
+  ...crossEntropy("bfloat16", 2),
   {
     name: "swap_axes_float32_to_float32",
     shape: `[20, ${T}, 12, 64]`,
