@@ -94,7 +94,7 @@ export class Kernel {
     this.#launch(Kernel.#blocks(this.#device, Math.ceil(count / threads)), threads);
   }
 
-  /** Launches with a warp a row: the kernel walks `rows` with `warp_id` and `warp_count`. */
+  /** Launches with a warp a row: the kernel walks `rows` with `row_begin`, `row_end`, `row_step`. */
   overRows(rows: number, ...args: number[]): void {
     this.#begin(args.length);
     for (let i = 0; i < args.length; i++) this.#put(i, args[i]!);

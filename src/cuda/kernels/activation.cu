@@ -4,7 +4,7 @@
 template <class F, class T>
 __device__ void forward(T *__restrict__ y, const T *__restrict__ x, const T *__restrict__ bias,
                         int rows, int columns) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     long long at = static_cast<long long>(row) * columns;
     for (int c = lane(); c < columns; c += WARP) {
       y[at + c] = from_float<T>(F::value(to_float(x[at + c]) + to_float(bias[c])));
@@ -15,7 +15,7 @@ __device__ void forward(T *__restrict__ y, const T *__restrict__ x, const T *__r
 template <class F, class T>
 __device__ void backward(T *__restrict__ dx, const T *__restrict__ g, const T *__restrict__ x,
                          const T *__restrict__ bias, int rows, int columns) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     long long at = static_cast<long long>(row) * columns;
     for (int c = lane(); c < columns; c += WARP) {
       float input = to_float(x[at + c]) + to_float(bias[c]);

@@ -87,7 +87,7 @@ template <class T, class Weigh>
 __device__ void attention_softmax(T *weights, float *scores, float *log_sums, const float *slopes, Rows all,
                                   Weigh weigh) {
   float scale_to_base_2 = all.scale * 1.44269504f;
-  for (int row = warp_id(); row < all.rows; row += warp_count()) {
+  for (int row = row_begin(all.rows); row < row_end(all.rows); row += row_step()) {
     Row at = all[row];
     Keys seen = at.seen;
     float *from = scores + at.first;
@@ -113,7 +113,7 @@ __device__ void attention_softmax(T *weights, float *scores, float *log_sums, co
 // The same with the weights 1 / (1 + exp(-(logit + bias))), each by itself.
 template <class T>
 __device__ void attention_sigmoid(T *weights, const float *scores, const float *slopes, Rows all, float bias) {
-  for (int row = warp_id(); row < all.rows; row += warp_count()) {
+  for (int row = row_begin(all.rows); row < row_end(all.rows); row += row_step()) {
     Row at = all[row];
     Keys seen = at.seen;
     const float *from = scores + at.first;
@@ -133,7 +133,7 @@ __device__ void attention_sigmoid(T *weights, const float *scores, const float *
 template <class T>
 __device__ void attention_softpick(T *weights, float *scores, float *log_sums, const float *slopes, Rows all,
                                    float epsilon) {
-  for (int row = warp_id(); row < all.rows; row += warp_count()) {
+  for (int row = row_begin(all.rows); row < row_end(all.rows); row += row_step()) {
     Row at = all[row];
     Keys seen = at.seen;
     float *from = scores + at.first;
@@ -166,7 +166,7 @@ template <class T, class Weigh>
 __device__ void attention_softmax_backward(T *weights, T *d_scores, const float *scores, const float *d_weights,
                                            const float *log_sums, const float *deltas, const float *slopes, Rows all,
                                            Weigh weigh) {
-  for (int row = warp_id(); row < all.rows; row += warp_count()) {
+  for (int row = row_begin(all.rows); row < row_end(all.rows); row += row_step()) {
     Row at = all[row];
     Keys seen = at.seen;
     const float *from = scores + at.first, *gradient = d_weights + at.first;
@@ -200,7 +200,7 @@ __device__ void attention_softmax_backward(T *weights, T *d_scores, const float 
 template <class T>
 __device__ void attention_sigmoid_backward(T *weights, T *d_scores, const float *scores, const float *d_weights,
                                            const float *slopes, Rows all, float bias) {
-  for (int row = warp_id(); row < all.rows; row += warp_count()) {
+  for (int row = row_begin(all.rows); row < row_end(all.rows); row += row_step()) {
     Row at = all[row];
     Keys seen = at.seen;
     const float *from = scores + at.first, *gradient = d_weights + at.first;
@@ -223,7 +223,7 @@ __device__ void attention_sigmoid_backward(T *weights, T *d_scores, const float 
 template <class T>
 __device__ void attention_softpick_backward(T *weights, T *d_scores, const float *scores, const float *d_weights,
                                             const float *log_sums, const float *deltas, const float *slopes, Rows all) {
-  for (int row = warp_id(); row < all.rows; row += warp_count()) {
+  for (int row = row_begin(all.rows); row < row_end(all.rows); row += row_step()) {
     Row at = all[row];
     Keys seen = at.seen;
     const float *from = scores + at.first, *gradient = d_weights + at.first;
@@ -250,7 +250,7 @@ template <class T>
 __device__ void attention_column_sums(float *sums, const T *probabilities, int group, int queries,
                                       int keys, int row_stride, int sums_stride) {
   int tiles = (keys + TILE - 1) / TILE;
-  for (int item = warp_id(); item < group * tiles; item += warp_count()) {
+  for (int item = row_begin(group * tiles); item < row_end(group * tiles); item += row_step()) {
     int head = item / tiles, first = item % tiles * TILE;
     int width = keys - first < TILE ? keys - first : TILE;
     const T *from = probabilities + static_cast<long long>(head) * row_stride + first;
@@ -281,7 +281,7 @@ __device__ void attention_deltas(float *deltas, T *d_values, const T *d_context,
                                  const float *d_log_sums, int batch, int tokens, int heads, int group,
                                  int d) {
   long long rows = static_cast<long long>(batch) * tokens * heads * group;
-  for (long long row = warp_id(); row < rows; row += warp_count()) {
+  for (long long row = row_begin(rows); row < row_end(rows); row += row_step()) {
     // The row as [batch, heads, tokens, group], and where it lies in a context.
     int in_group = row % group, token = row / group % tokens;
     long long head = row / group / tokens;  // of all sequences

@@ -11,7 +11,7 @@ template <class T>
 __device__ void cross_entropy(float *__restrict__ losses, float *__restrict__ log_sums,
                               const T *__restrict__ x, const int *__restrict__ targets, int rows,
                               int columns, int ignored, float smoothing) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const T *from = x + static_cast<long long>(row) * columns;
     float largest = -infinity(), sum = 0, total = 0;
     for (int first = 0; first < columns; first += BLOCK) {
@@ -73,7 +73,7 @@ __device__ void cross_entropy_backward(T *__restrict__ dx, const T *__restrict__
                                        const float *__restrict__ gradient,
                                        const float *__restrict__ share, int rows, int columns,
                                        int shared, int ignored, float smoothing) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const T *from = x + static_cast<long long>(row) * columns;
     T *to = dx + static_cast<long long>(row) * columns;
     int target = targets[row];

@@ -28,7 +28,7 @@ template <class Block, class T>
 __device__ void dequantize(T *__restrict__ y, const unsigned char *__restrict__ blocks, int rows,
                            int columns) {
   constexpr int value_bytes = Block::BYTES / Block::VALUES;  // of the unquantized types
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     T *__restrict__ to = y + static_cast<long long>(row) * columns;
     const unsigned char *__restrict__ from =
         blocks + (columns % Block::VALUES == 0

@@ -9,7 +9,7 @@ __device__ void find_in_rows(int *__restrict__ index, const T *__restrict__ x,
                              const float *__restrict__ value, int rows, int columns, int parts) {
   constexpr int AT_ONCE = WARP == 1 ? 64 : 1;
   long long items = static_cast<long long>(rows) * parts;
-  for (long long item = warp_id(); item < items; item += warp_count()) {
+  for (long long item = row_begin(items); item < row_end(items); item += row_step()) {
     long long row = item / parts, part = item % parts;
     int j = static_cast<int>(columns * part / parts) + lane();
     int end = static_cast<int>(columns * (part + 1) / parts);
@@ -32,7 +32,7 @@ __device__ void find_in_columns(int *__restrict__ index, const T *__restrict__ x
                                 long long inner, int parts) {
   constexpr int EACH = WARP == 1 ? 512 : 2;  // columns a lane; on the host a few KB of each row
   long long tiles = (inner + EACH * WARP - 1) / (EACH * WARP), items = outer * parts * tiles;
-  for (long long item = warp_id(); item < items; item += warp_count()) {
+  for (long long item = row_begin(items); item < row_end(items); item += row_step()) {
     long long first = item % tiles * EACH * WARP, piece = item / tiles;
     long long o = piece / parts, part = piece % parts;
     int begin = static_cast<int>(reduced * part / parts);

@@ -18,7 +18,7 @@ struct f_glu {
 // x [rows, 2·columns] holds two halves in each row, of which GATE is the gate.
 template <class F, class To, class From>
 __device__ void gated(To *__restrict__ y, const From *__restrict__ x, int rows, int columns) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const From *gate = x + (2LL * row + F::GATE) * columns;
     const From *up = x + (2LL * row + 1 - F::GATE) * columns;
     To *to = y + static_cast<long long>(row) * columns;
@@ -31,7 +31,7 @@ __device__ void gated(To *__restrict__ y, const From *__restrict__ x, int rows, 
 template <class F, class To, class From>
 __device__ void gated_backward(From *__restrict__ dx, const To *__restrict__ g,
                                const From *__restrict__ x, int rows, int columns) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     long long gate = (2LL * row + F::GATE) * columns, up = (2LL * row + 1 - F::GATE) * columns;
     const To *from = g + static_cast<long long>(row) * columns;
     for (int c = lane(); c < columns; c += WARP) {

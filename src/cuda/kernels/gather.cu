@@ -12,7 +12,7 @@ __device__ void gather_rows(T *__restrict__ to, const T *__restrict__ tables,
                             const int *__restrict__ ids, int outer, int count, int table_rows,
                             int width) {
   long long rows = static_cast<long long>(outer) * count;
-  for (long long row = warp_id(); row < rows; row += warp_count()) {
+  for (long long row = row_begin(rows); row < row_end(rows); row += row_step()) {
     int id = ids[row % count];
     T *target = to + row * width;
     if (id < 0 || id >= table_rows) {

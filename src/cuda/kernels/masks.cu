@@ -6,7 +6,7 @@
 template <class T>
 __device__ void causal_mask(T *__restrict__ y, int queries, int keys, int first, int window, T yes,
                             T no) {
-  for (int row = warp_id(); row < queries; row += warp_count()) {
+  for (int row = row_begin(queries); row < row_end(queries); row += row_step()) {
     T *to = y + static_cast<long long>(row) * keys;
     int last = first + row, begin = window > 0 ? last - window + 1 : 0;
     for (int j = lane(); j < keys; j += WARP) to[j] = (j >= begin) & (j <= last) ? yes : no;
@@ -26,7 +26,7 @@ extern "C" __global__ void causal_mask_float32(float *y, int queries, int keys, 
 // y [heads, queries, keys] = -slopes[head] · |first + query - key|.
 extern "C" __global__ void alibi_bias(float *__restrict__ y, const float *__restrict__ slopes,
                                       int heads, int queries, int keys, int first) {
-  for (int row = warp_id(); row < heads * queries; row += warp_count()) {
+  for (int row = row_begin(heads * queries); row < row_end(heads * queries); row += row_step()) {
     float *to = y + static_cast<long long>(row) * keys;
     int position = first + row % queries;
     float slope = -slopes[row / queries];

@@ -10,7 +10,7 @@ __device__ void norm(T *__restrict__ y, float *__restrict__ sums, float *__restr
                      float *__restrict__ scales, const float *__restrict__ x,
                      const float *__restrict__ branch, const float *__restrict__ gain,
                      const float *__restrict__ bias, int rows, int columns, float epsilon) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     long long place = static_cast<long long>(row) * columns;
     const float *from = x + place;
     T *to = y + place;

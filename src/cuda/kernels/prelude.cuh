@@ -32,6 +32,17 @@ __device__ __forceinline__ long long span_step() {
   return WARP == 1 ? 1 : static_cast<long long>(gridDim.x) * blockDim.x;
 }
 
+// The same over n rows, each of which has a whole warp: the warps in turn on a GPU.
+template <class N>
+__device__ __forceinline__ N row_begin(N n) {
+  return static_cast<N>(WARP == 1 ? span_begin(n) : warp_id());
+}
+template <class N>
+__device__ __forceinline__ N row_end(N n) {
+  return static_cast<N>(WARP == 1 ? span_end(n) : n);
+}
+__device__ __forceinline__ int row_step() { return WARP == 1 ? 1 : warp_count(); }
+
 #if !defined(OUTLIERSCOPE_WARP) || OUTLIERSCOPE_WARP > 1
 template <class T>
 __device__ __forceinline__ T warp_sum(T value) {

@@ -255,7 +255,7 @@ __device__ void dropout_rows(T *x, int rows, int columns, int stride, int first_
                              long long seed, long long draw, unsigned threshold, float scale) {
   unsigned draw_low = static_cast<unsigned>(draw), draw_high = static_cast<unsigned>(draw >> 32);
   unsigned key0 = static_cast<unsigned>(seed), key1 = static_cast<unsigned>(seed >> 32);
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     T *from = x + static_cast<long long>(row) * stride;
     for (int tile = 0; tile * TILE_ELEMENTS < columns; tile++) {
       unsigned first = static_cast<unsigned>(tile) * BLOCKS;

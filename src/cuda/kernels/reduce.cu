@@ -117,7 +117,7 @@ __device__ void reduce_rows(Y *__restrict__ y, const T *__restrict__ x,
                             const float *__restrict__ center, int rows, long long columns, int parts,
                             float scale) {
   long long items = static_cast<long long>(rows) * parts;
-  for (long long item = warp_id(); item < items; item += warp_count()) {
+  for (long long item = row_begin(items); item < row_end(items); item += row_step()) {
     long long row = item / parts, part = item % parts;
     long long begin = columns * part / parts, end = columns * (part + 1) / parts;
     float value = reduce_row<Op>(x + row * columns + begin, static_cast<int>(end - begin),
@@ -133,7 +133,7 @@ __device__ void reduce_columns(Y *__restrict__ y, const T *__restrict__ x,
                                long long inner, int parts, float scale) {
   constexpr int EACH = WARP == 1 ? 512 : 2;  // columns a lane; on the host a few KB of each row
   long long tiles = (inner + EACH * WARP - 1) / (EACH * WARP), items = outer * parts * tiles;
-  for (long long item = warp_id(); item < items; item += warp_count()) {
+  for (long long item = row_begin(items); item < row_end(items); item += row_step()) {
     long long first = item % tiles * EACH * WARP, piece = item / tiles, o = piece / parts;
     long long begin = reduced * (piece % parts) / parts, end = reduced * (piece % parts + 1) / parts;
     int width = static_cast<int>(inner - first < EACH * WARP ? inner - first : EACH * WARP);

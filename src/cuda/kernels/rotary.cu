@@ -27,7 +27,7 @@ __device__ void heads_rotary(T *__restrict__ q, T *__restrict__ k, T *__restrict
                              const float *__restrict__ sine, int tokens, int length, int heads,
                              int kv_heads, int d, int pairs) {
   int group = heads / kv_heads;
-  for (int token = warp_id(); token < tokens; token += warp_count()) {
+  for (int token = row_begin(tokens); token < row_end(tokens); token += row_step()) {
     T *row = qkv + static_cast<long long>(token) * (heads + 2 * kv_heads) * d;
     int sequence = token / length, position = token % length;
     const float *c = cosine + static_cast<long long>(position) * pairs;
@@ -66,7 +66,7 @@ template <class T>
 __device__ void rotate(T *__restrict__ y, const T *__restrict__ x, const float *__restrict__ cosine,
                        const float *__restrict__ sine, int rows, int tokens, int heads, int d,
                        int pairs, int adjacent, float direction) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const T *from = x + static_cast<long long>(row) * d;
     T *to = y + static_cast<long long>(row) * d;
     long long angles = static_cast<long long>(row / heads % tokens) * pairs;

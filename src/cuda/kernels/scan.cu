@@ -58,7 +58,7 @@ extern "C" __global__ void scan_columns(float *__restrict__ y, const float *__re
                                         int count, int inner, int reverse) {
   constexpr int EACH = WARP == 1 ? 64 : 1;
   long long tiles = (inner + EACH * WARP - 1) / (EACH * WARP), items = outer * tiles;
-  for (long long item = warp_id(); item < items; item += warp_count()) {
+  for (long long item = row_begin(items); item < row_end(items); item += row_step()) {
     int first = static_cast<int>(item % tiles) * EACH * WARP;
     int width = inner - first < EACH * WARP ? inner - first : EACH * WARP;
     int each = WARP == 1 ? width : EACH;

@@ -10,7 +10,7 @@ template <class T>
 __device__ void softmax(T *__restrict__ y, const T *__restrict__ x, int rows, int columns, int queries,
                         float scale) {
   float scale_to_base_2 = scale * LOG2_E;
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const T *from = x + static_cast<long long>(row) * columns;
     T *to = y + static_cast<long long>(row) * columns;
     int visible = queries ? columns - queries + row % queries + 1 : columns;
@@ -43,7 +43,7 @@ __device__ void softmax(T *__restrict__ y, const T *__restrict__ x, int rows, in
 template <class T>
 __device__ void softmax_backward(T *__restrict__ dx, const T *__restrict__ y, const T *__restrict__ dy,
                                  int rows, int columns, float scale) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     long long first = static_cast<long long>(row) * columns;
     const T *probability = y + first, *gradient = dy + first;
     T *to = dx + first;
@@ -59,7 +59,7 @@ __device__ void softmax_backward(T *__restrict__ dx, const T *__restrict__ y, co
 // y = x - log Σ exp x.
 template <class T>
 __device__ void log_softmax(T *__restrict__ y, const T *__restrict__ x, int rows, int columns) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const T *from = x + static_cast<long long>(row) * columns;
     T *to = y + static_cast<long long>(row) * columns;
     float largest = row_max(from, columns);
@@ -79,7 +79,7 @@ __device__ void log_softmax(T *__restrict__ y, const T *__restrict__ x, int rows
 template <class T>
 __device__ void log_softmax_backward(T *__restrict__ dx, const T *__restrict__ y,
                                      const T *__restrict__ dy, int rows, int columns) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     long long first = static_cast<long long>(row) * columns;
     const T *logarithm = y + first, *gradient = dy + first;
     T *to = dx + first;

@@ -73,7 +73,7 @@ template <class T>
 __device__ void sort_rows(T *__restrict__ values, int *__restrict__ indices, const T *__restrict__ x,
                           entry *__restrict__ scratch, int rows, int columns, int top,
                           int descending) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const T *from = x + static_cast<long long>(row) * columns;
     entry *source = scratch + static_cast<long long>(row) * 2 * columns, *target = source + columns;
     int begin = part_begin(columns, lane()), end = part_begin(columns, lane() + 1);
@@ -125,7 +125,7 @@ __device__ void sort_rows(T *__restrict__ values, int *__restrict__ indices, con
 template <class T>
 __device__ void unsort_rows(T *__restrict__ dx, const T *__restrict__ dy,
                             const int *__restrict__ indices, int rows, int columns, int top) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     T *to = dx + static_cast<long long>(row) * columns;
     long long first = static_cast<long long>(row) * top;
     for (int j = lane(); j < top; j += WARP) to[indices[first + j]] = dy[first + j];

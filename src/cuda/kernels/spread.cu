@@ -47,7 +47,7 @@ __device__ void spread(T *__restrict__ dx, const T *__restrict__ x, const float 
                        const float *__restrict__ a, const float *__restrict__ b, int outer, int reduced,
                        int inner, float scale) {
   if (inner == 1) {
-    for (int row = warp_id(); row < outer; row += warp_count()) {
+    for (int row = row_begin(outer); row < row_end(outer); row += row_step()) {
       const T *from = x + static_cast<long long>(row) * reduced;
       T *to = dx + static_cast<long long>(row) * reduced;
       float gradient = scale * g[row], first = a ? a[row] : 1.0f, second = b ? b[row] : 0.0f;
@@ -58,7 +58,7 @@ __device__ void spread(T *__restrict__ dx, const T *__restrict__ x, const float 
     return;
   }
   long long rows = static_cast<long long>(outer) * reduced;
-  for (long long row = warp_id(); row < rows; row += warp_count()) {
+  for (long long row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const T *from = x + row * inner;
     T *to = dx + row * inner;
     long long place = row / reduced * inner;

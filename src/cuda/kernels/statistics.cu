@@ -74,7 +74,7 @@ __device__ __forceinline__ float row_scale(const float *means, int row) {
 template <class Visit>
 __device__ __forceinline__ void visit_all(const float *x, const float *means, int rows, int columns,
                                           Visit visit) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     long long first = static_cast<long long>(row) * columns;
     float scale = means ? row_scale(means, row) : 1.0f;
     for (int c = lane(); c < columns; c += WARP) {
@@ -185,7 +185,7 @@ extern "C" __global__ void magnitude_scan(selection *result, double *sums, unsig
     list[2 * slot] = static_cast<unsigned>(index);
     list[2 * slot + 1] = __float_as_uint(value);
   };
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     long long first = static_cast<long long>(row) * columns;
     const float *from = x + first;
     float scale = means ? row_scale(means, row) : 1.0f;
@@ -347,7 +347,7 @@ extern "C" __global__ void magnitude_collect(selection *result, unsigned *larges
 // maxima[row] = max|x| and means[row] = mean|x| of x [rows, columns].
 extern "C" __global__ void row_magnitudes(float *maxima, float *means, const float *x, int rows,
                                           int columns) {
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     const float *from = x + static_cast<long long>(row) * columns;
     unsigned largest = 0;
     float sum = 0;
@@ -371,7 +371,7 @@ extern "C" __global__ void row_magnitudes(float *maxima, float *means, const flo
 extern "C" __global__ void column_magnitudes(float *maxima, int *rows_of, float *means,
                                              const float *x, int rows, int columns) {
   int tiles = (columns + TILE - 1) / TILE;
-  for (int tile = warp_id(); tile < tiles; tile += warp_count()) {
+  for (int tile = row_begin(tiles); tile < row_end(tiles); tile += row_step()) {
     int first = tile * TILE, width = columns - first < TILE ? columns - first : TILE;
     unsigned largest[TILE / WARP];
     float sum[TILE / WARP];

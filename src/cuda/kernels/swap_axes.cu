@@ -13,7 +13,7 @@ __device__ __forceinline__ void convert_row(float *to, const float *from, int co
 template <class To, class From>
 __device__ void swap_axes(To *y, const From *x, int a, int b, int c, int d) {
   int rows = a * b * c;
-  for (int row = warp_id(); row < rows; row += warp_count()) {
+  for (int row = row_begin(rows); row < row_end(rows); row += row_step()) {
     int second = row % c, first = row / c % b, matrix = row / c / b;
     const From *from = x + static_cast<long long>(row) * d;
     To *to = y + ((static_cast<long long>(matrix) * c + second) * b + first) * d;
