@@ -5,6 +5,7 @@ import { OutParameter } from "./c_memory.ts";
 import { cublasSymbols } from "./cublas_symbols.ts";
 import { cudnnSymbols } from "./cudnn_symbols.ts";
 import { driverSymbols } from "./driver_symbols.ts";
+import { ncclSymbols } from "./nccl_symbols.ts";
 import { nvrtcSymbols } from "./nvrtc_symbols.ts";
 
 /**
@@ -25,6 +26,8 @@ export type Nvrtc = Functions<typeof nvrtcSymbols>;
 export type Cublas = Functions<typeof cublasSymbols>;
 /** cuDNN's functions. */
 export type Cudnn = Functions<typeof cudnnSymbols>;
+/** NCCL's functions. */
+export type Nccl = Functions<typeof ncclSymbols>;
 
 /** The opened libraries of one kind of device. */
 export interface Libraries {
@@ -42,6 +45,11 @@ export interface Libraries {
   readonly cublas: Cublas;
   /** cuDNN, opened at the first call; throws a {@linkcode LibraryError} where it is not installed. */
   readonly cudnn: () => Cudnn;
+  /**
+   * NCCL, opened (for the host driver: built, where need be) at the first call; fails with a
+   * {@linkcode LibraryError} where it, or MPI, is not installed.
+   */
+  readonly nccl: () => Promise<Nccl>;
 }
 
 const CUDA_MAJORS = [13, 12, 11];
@@ -109,7 +117,7 @@ export function openNvidia(): Libraries {
   }
   const nvrtc = open("nvrtc", nvrtcSymbols);
   const cublas = open("cublas", cublasSymbols);
-  let cudnn: Cudnn | undefined;
+  let cudnn: Cudnn | undefined, nccl: Nccl | undefined;
   const major = new OutParameter();
   const minor = new OutParameter();
   nvrtc.symbols.nvrtcVersion(major.buffer, minor.buffer);
@@ -122,5 +130,7 @@ export function openNvidia(): Libraries {
     cublas: cublas.symbols,
     cudnn: () =>
       cudnn ??= openLibrary("cuDNN", versioned("libcudnn.so", [9, 8]), cudnnSymbols).symbols,
+    // deno-lint-ignore require-await -- the host driver's takes a while
+    nccl: async () => nccl ??= openLibrary("NCCL", versioned("libnccl.so", [2]), ncclSymbols).symbols,
   };
 }

@@ -129,8 +129,8 @@ function cpuIdentity(): string {
   }
 }
 
-/** Changes when the compiler or oneDNN is replaced, found without running either. */
-function fileIdentity(path: string): string {
+/** Changes when a file, such as the compiler, is replaced; found without running it. */
+export function fileIdentity(path: string): string {
   try {
     const { size, mtime } = Deno.statSync(path);
     return `${path} ${size} ${mtime?.getTime()}`;
@@ -139,7 +139,8 @@ function fileIdentity(path: string): string {
   }
 }
 
-async function run(
+/** Runs a compiler; returns its words if it fails, else null. */
+export async function run(
   command: string,
   args: string[],
   env: Record<string, string>,

@@ -10,6 +10,7 @@ function failureOf(name: string): number {
   if (name.startsWith("nvrtc")) return 11; // NVRTC_ERROR_INTERNAL_ERROR
   if (name.startsWith("cublas")) return 13; // CUBLAS_STATUS_EXECUTION_FAILED
   if (name.startsWith("cudnn")) return 5000; // CUDNN_STATUS_EXECUTION_FAILED
+  if (name.startsWith("nccl")) return 2; // ncclSystemError
   return /^cuMem\w*Alloc/.test(name) ? OUT_OF_MEMORY : UNKNOWN;
 }
 

@@ -3,9 +3,11 @@
 import { cublasSymbols } from "../ffi/cublas_symbols.ts";
 import { cudnnSymbols } from "../ffi/cudnn_symbols.ts";
 import { driverSymbols } from "../ffi/driver_symbols.ts";
-import { type Libraries, openLibrary } from "../ffi/libraries.ts";
+import { type Libraries, type Nccl, openLibrary } from "../ffi/libraries.ts";
+import { ncclSymbols } from "../ffi/nccl_symbols.ts";
 import { nvrtcSymbols } from "../ffi/nvrtc_symbols.ts";
 import { buildHostDriver } from "./build.ts";
+import { buildHostNccl } from "./build_nccl.ts";
 import { withFaults } from "./faults.ts";
 
 /**
@@ -31,6 +33,7 @@ export async function openHost(onBuild?: () => void): Promise<Libraries> {
   }
   const symbols = { ...driverSymbols, ...nvrtcSymbols, ...cublasSymbols, ...cudnnSymbols };
   const library = withFaults(openLibrary("the host driver", [path], symbols).symbols, symbols);
+  let nccl: Promise<Nccl> | undefined;
   const paths = { driver: path, nvrtc: path, cublas: path };
   return {
     kind: "host",
@@ -40,5 +43,12 @@ export async function openHost(onBuild?: () => void): Promise<Libraries> {
     nvrtc: library,
     cublas: library,
     cudnn: () => library,
+    nccl: () => nccl ??= openNccl(path, identity),
   };
+}
+
+/** Opens NCCL's functions over MPI. */
+async function openNccl(driver: string, identity: string): Promise<Nccl> {
+  const path = await buildHostNccl(driver, identity);
+  return withFaults(openLibrary("NCCL over MPI", [path], ncclSymbols).symbols, ncclSymbols);
 }

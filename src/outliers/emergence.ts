@@ -111,67 +111,96 @@ export class EmergenceWatch implements Watch {
     }
   }
 
-  async take(): Promise<{ layers: LayerEmergence[] }> {
-    const layers: LayerEmergence[] = [];
+  async take(
+    // deno-lint-ignore require-await -- as the exchange between processes is
+    exchange: <T>(value: T) => Promise<T[]> = async (value) => [value],
+  ): Promise<{ layers: LayerEmergence[] }> {
+    const own: MeasuredLayer[] = [];
     for (const [layer, seen] of [...this.#layers].sort(([a], [b]) => a - b)) {
-      layers.push({
+      own.push({
         layer,
-        hiddenState: await peakOf(seen.hiddenState),
-        downInput: await peakOf(seen.downInput),
-        attention: await sinkOf(seen),
+        hiddenState: await peaksOf(seen.hiddenState),
+        downInput: await peaksOf(seen.downInput),
+        attention: await sinksOf(seen),
       });
     }
     this.#layers.clear();
-    return { layers };
+    const all = await exchange(own);
+    const longest = all.find((layers) => layers.length > 0) ?? [];
+    return {
+      layers: longest.map(({ layer }, i) => ({
+        layer,
+        hiddenState: meanPeak(dealt(all.map((layers) => layers[i]?.hiddenState ?? []))),
+        downInput: meanPeak(dealt(all.map((layers) => layers[i]?.downInput ?? []))),
+        attention: meanOf(dealt(all.map((layers) => layers[i]?.attention ?? []))),
+      })),
+    };
   }
 }
 
-async function peakOf(seen: readonly Seen[]): Promise<Peak> {
-  const values: Record<Exclude<keyof Peak, "channel">, number[]> = {
-    max: [],
-    mean: [],
-    median: [],
-    maxOverMean: [],
-    maxOverMedian: [],
-    kurtosis: [],
-    atFirst: [],
-  };
+/** What a process measured of a layer, an entry a sequence. */
+interface MeasuredLayer {
+  layer: number;
+  hiddenState: Peak[];
+  downInput: Peak[];
+  attention: Sink[];
+}
+
+/** Back in order what was dealt out by turns. */
+function dealt<T>(hands: readonly T[][]): T[] {
+  const most = Math.max(...hands.map(({ length }) => length));
+  return Array.from({ length: most }, (_, i) => hands.flatMap((hand) => hand.slice(i, i + 1))).flat();
+}
+
+/** The mean of each number. */
+function meanOf<T extends object>(all: readonly T[]): T {
+  const names = Object.keys(all[0] ?? {}) as (keyof T)[];
+  return Object.fromEntries(
+    names.map((name) => [name, average(all.map((one) => one[name] as number))]),
+  ) as T;
+}
+
+function meanPeak(peaks: readonly Peak[]): Peak {
   const channels = new Map<number, number>();
+  for (const { channel } of peaks) channels.set(channel, (channels.get(channel) ?? 0) + 1);
+  const [channel = -1] = [...channels].sort(([, a], [, b]) => b - a)[0] ?? [];
+  return { ...meanOf(peaks), channel };
+}
+
+async function peaksOf(seen: readonly Seen[]): Promise<Peak[]> {
+  const peaks: Peak[] = [];
   for (const { magnitudes, kurtosis } of seen) {
-    values.kurtosis.push((await kurtosis.data())[0]!);
+    const [excess] = await kurtosis.data(); // and so the device is done with the magnitudes
     kurtosis.dispose();
     const { mean, median, largest: [first] } = magnitudes.read();
     const max = Math.abs(first!.value);
-    values.max.push(max);
-    values.mean.push(mean);
-    values.median.push(median);
-    values.maxOverMean.push(max / mean);
-    values.maxOverMedian.push(max / median);
-    values.atFirst.push(Number(first!.row === 0));
-    channels.set(first!.column, (channels.get(first!.column) ?? 0) + 1);
+    peaks.push({
+      max,
+      mean,
+      median,
+      maxOverMean: max / mean,
+      maxOverMedian: max / median,
+      kurtosis: excess!,
+      atFirst: Number(first!.row === 0),
+      channel: first!.column,
+    });
   }
-  const [channel = -1] = [...channels].sort(([, a], [, b]) => b - a)[0] ?? [];
-  const averages = Object.fromEntries(
-    Object.entries(values).map(([name, all]) => [name, average(all)]),
-  );
-  return { ...averages, channel } as unknown as Peak;
+  return peaks;
 }
 
-async function sinkOf({ cumulative, valueNorms }: Layer): Promise<Sink> {
-  const shares: number[][] = [], ratios: number[] = [];
-  for (const sums of cumulative) {
-    const [heads, tokens] = sums.shape, all = await sums.data();
-    shares.push(Array.from({ length: heads }, (_, head) => all[head * tokens]! / tokens));
+async function sinksOf({ cumulative, valueNorms }: Layer): Promise<Sink[]> {
+  const sinks: Sink[] = [];
+  for (const [i, sums] of cumulative.entries()) {
+    const [heads, tokens] = sums.shape, all = await sums.data(), norms = valueNorms[i]!;
+    const shares = Array.from({ length: heads }, (_, head) => all[head * tokens]! / tokens);
+    sinks.push({
+      rate: shareOfSinks(shares),
+      share: average(shares),
+      strongest: Math.max(...shares),
+      valueRatio: Math.min(...valueRatios(await norms.data(), norms.shape[1], FIRST)),
+    });
     sums.dispose();
-  }
-  for (const norms of valueNorms) {
-    ratios.push(Math.min(...valueRatios(await norms.data(), norms.shape[1], FIRST)));
     norms.dispose();
   }
-  return {
-    rate: average(shares.map((heads) => shareOfSinks(heads))),
-    share: average(shares.map(average)),
-    strongest: average(shares.map((heads) => Math.max(...heads))),
-    valueRatio: average(ratios),
-  };
+  return sinks;
 }

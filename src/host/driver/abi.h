@@ -1,8 +1,8 @@
 // The C ABI that the host driver offers: the types, codes and constants of the CUDA driver API, NVRTC,
-// cuBLAS and cuDNN that this project calls, declared from their public documentation so that a user's
+// cuBLAS, cuDNN and NCCL that this project calls, declared from their public documentation so that a user's
 // machine needs no NVIDIA header; only what is used stands here. Where OUTLIERSCOPE_NVIDIA_HEADERS is
 // defined, NVIDIA's own headers take their place, so that the compiler compares each function with its
-// prototype: 1 takes those of the driver and of NVRTC, 2 also those of cuBLAS and cuDNN.
+// prototype: 1 takes those of the driver and of NVRTC, 2 also those of cuBLAS, cuDNN and NCCL.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +27,7 @@ typedef struct CUfunc_st *CUfunction;
 typedef struct CUmemPoolHandle_st *CUmemoryPool;
 typedef struct CUgraph_st *CUgraph;
 typedef struct CUgraphExec_st *CUgraphExec;
+typedef void (*CUhostFn)(void *);
 typedef struct CUuuid_st {
   char bytes[16];
 } CUuuid;
@@ -114,6 +115,7 @@ typedef struct _nvrtcProgram *nvrtcProgram;
 
 #include <cublas_v2.h>
 #include <cudnn.h>
+#include <nccl.h>
 
 #else
 
@@ -143,5 +145,27 @@ enum cudnnSoftmaxAlgorithm_t : int { CUDNN_SOFTMAX_FAST = 0, CUDNN_SOFTMAX_ACCUR
 enum cudnnSoftmaxMode_t : int { CUDNN_SOFTMAX_MODE_INSTANCE = 0, CUDNN_SOFTMAX_MODE_CHANNEL = 1 };
 typedef struct cudnnContext *cudnnHandle_t;
 typedef struct cudnnTensorStruct *cudnnTensorDescriptor_t;
+
+enum ncclResult_t : int {
+  ncclSuccess = 0,
+  ncclUnhandledCudaError = 1,
+  ncclSystemError = 2,
+  ncclInvalidArgument = 4,
+  ncclInvalidUsage = 5,
+  ncclRemoteError = 6,
+};
+enum ncclDataType_t : int {
+  ncclUint8 = 1,
+  ncclInt32 = 2,
+  ncclFloat32 = 7,
+  ncclFloat64 = 8,
+};
+enum ncclRedOp_t : int { ncclSum = 0, ncclMax = 2, ncclMin = 3 };
+#define NCCL_UNIQUE_ID_BYTES 128
+typedef struct {
+  char internal[NCCL_UNIQUE_ID_BYTES];
+} ncclUniqueId;
+typedef struct ncclComm *ncclComm_t;
+typedef CUstream cudaStream_t;
 
 #endif

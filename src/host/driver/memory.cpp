@@ -371,6 +371,18 @@ EXPORT CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t by
   });
 }
 
+EXPORT CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr pointer) {
+  if (CUresult error = host::require_context()) return error;
+  std::lock_guard lock(table_mutex);
+  auto after = live.upper_bound(pointer);
+  if (after == live.begin()) return CUDA_ERROR_NOT_FOUND;
+  auto &[begin, block] = *std::prev(after);
+  if (pointer - begin >= block.size) return CUDA_ERROR_NOT_FOUND;
+  if (base) *base = begin;
+  if (size) *size = block.size;
+  return CUDA_SUCCESS;
+}
+
 EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes,
                                 CUstream handle) {
   if (CUresult error = host::require_context()) return error;

@@ -210,3 +210,11 @@ EXPORT CUresult cuStreamQuery(CUstream handle) {
   if (CUresult error = host::refuse_unsafe()) return error;
   return stream->idle() ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
+
+EXPORT CUresult cuLaunchHostFunc(CUstream handle, CUhostFn function, void *data) {
+  if (CUresult error = host::require_context()) return error;
+  host::Stream *stream = host::find_stream(handle);
+  if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  if (!function) return CUDA_ERROR_INVALID_VALUE;
+  return stream->enqueue([=] { function(data); });
+}

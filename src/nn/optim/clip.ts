@@ -60,8 +60,9 @@ export class GradientNorm implements Disposable {
    * Queues the measurement of the gradients that are there.
    *
    * @param loss one number that must be finite as well
+   * @param combine adds the sums of squares of other processes, which have the other parameters' gradients
    */
-  measure(loss?: Tensor<"float32">): void {
+  measure(loss?: Tensor<"float32">, combine?: (squares: Tensor<"float64", 1>) => void): void {
     const { device } = this.verdict, table = this.#table;
     const gradients = gradientPointers(this.#parameters);
     table.fill(gradients.map((gradient) => ({ parameter: 0, gradient })));
@@ -69,6 +70,7 @@ export class GradientNorm implements Disposable {
       device.kernel("gradient_squares")
         .overRows(table.chunks, this.#squares.pointer, ...table.arguments);
     }
+    combine?.(this.#squares);
     device.kernel("gradient_verdict").once(
       this.verdict.pointer,
       this.#squares.pointer,

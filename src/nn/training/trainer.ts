@@ -18,17 +18,29 @@ import { AdamW } from "../optim/adamw.ts";
 import { GradientNorm } from "../optim/clip.ts";
 import { checkParameters, type Optimizer, zeroGradients } from "../optim/optimizer.ts";
 import type { Schedule } from "../optim/schedule.ts";
+import type { ProcessGroup } from "../../parallel/process_group.ts";
 import type { Probe } from "../probe.ts";
-import { CheckpointError, CheckpointFolder } from "./checkpoint.ts";
+import {
+  CheckpointError,
+  CheckpointFolder,
+  type Trained,
+  type TrainingState,
+} from "./checkpoint.ts";
 import { type DataSource, loadBatch } from "./data.ts";
+import { DataParallel } from "./data_parallel.ts";
 import { explainFailure } from "./failure.ts";
 import { type LogRecord, TrainingLog, type TrainingProgress } from "./log.ts";
 import type { Trainable } from "./trainable.ts";
 
 /** Measures a model while it trains, by probes in runs of single sequences. */
 export interface Watch extends Probe {
-  /** What the runs since the last call showed, for the log; waits for the device. */
-  take(): Promise<Record<string, unknown>>;
+  /**
+   * What the runs since the last call showed, for the log; waits for the device.
+   *
+   * @param exchange gives the values of all processes by rank, where several train together: of the sequences, rank
+   * r of n has run those numbered r, r + n, r + 2n and so on
+   */
+  take(exchange: <T>(value: T) => Promise<T[]>): Promise<Record<string, unknown>>;
 }
 
 /** Options of {@linkcode train}. */
@@ -37,7 +49,7 @@ export interface TrainOptions {
   data: DataSource;
   /** How many updates. */
   steps: number;
-  /** Sequences that go through the model at a time. */
+  /** Sequences that go through the model at a time; a group of processes shares them out. */
   batchSize: number;
   /** Tokens of each. */
   tokens: number;
@@ -67,6 +79,10 @@ export interface TrainOptions {
   logInterval?: number;
   /** The generator of dropout and the like, whose state checkpoints keep. @default {defaultGenerator} */
   generator?: Generator;
+  /** The processes that train together, all of which call this with the same options. @default this one alone */
+  group?: ProcessGroup;
+  /** Has each of them keep only its part of the optimizer's state (ZeRO stage 1). @default {false} */
+  shardOptimizer?: boolean;
   /** Anything that JSON can say, for the log and the checkpoints. */
   config?: unknown;
   /** Told after each update. */
@@ -89,7 +105,10 @@ export interface TrainingResult {
   peakBytes: number;
 }
 
-/** An update whose results are on their way: [loss, norm, coefficient, whether anything was not finite]. */
+/**
+ * An update whose results are on their way: [loss, norm, coefficient, whether anything was not finite, whether a
+ * process of the group is to stop].
+ */
 interface Pending {
   step: number;
   results: Tensor<"float32", 1>;
@@ -106,6 +125,7 @@ class Run implements Disposable {
   readonly #folder: CheckpointFolder | null;
   readonly #generator: Generator;
   readonly #perUpdate: number;
+  readonly #parallel: DataParallel | null;
   readonly #stack: DisposableStack;
   readonly #results: Tensor<"float32", 1>[];
   #log: TrainingLog | null = null;
@@ -114,6 +134,7 @@ class Run implements Disposable {
   #loss: number | null = null;
   #validationLoss: number | null = null;
   #saved = -1;
+  #stopped = false;
   #rate = { since: 0, tokens: 0, perSecond: 0 };
 
   constructor(model: Trainable, options: TrainOptions) {
@@ -143,13 +164,17 @@ class Run implements Disposable {
     this.#folder = checkpoints ? new CheckpointFolder(checkpoints.folder, checkpoints.keep) : null;
     using stack = new DisposableStack(); // frees what there is if something more is refused
     this.#norm = stack.use(new GradientNorm(model.parameters, { maximum: clip }));
-    this.#optimizer = stack.use(
+    const optimize = (model: Trainable) =>
       options.optimizer?.(model) ?? new AdamW(model.parameters, {
         ...model.decays && { decays: (name) => model.decays!(name) },
-      }),
-    );
+      });
+    const { group } = options;
+    this.#parallel = group && group.size > 1
+      ? stack.use(new DataParallel(model, group, options, optimize))
+      : null;
+    this.#optimizer = this.#parallel?.optimizer ?? stack.use(optimize(model));
     this.#results = [0, 1].map(() =>
-      stack.use(keep(Tensor.zeros<"float32", 1>(this.#device, "float32", [4])))
+      stack.use(keep(Tensor.zeros<"float32", 1>(this.#device, "float32", [5])))
     );
     this.#stack = stack.move();
   }
@@ -162,25 +187,21 @@ class Run implements Disposable {
 
   /** Goes to where the run was before, if it is resumed, and opens the log there. */
   async begin(): Promise<void> {
-    const { resume = false, log, data, config = null } = this.#options, folder = this.#folder;
-    await folder?.prepare();
-    const found = await folder?.list() ?? [];
-    if (!resume && found.length > 0) {
-      throw new CheckpointError(
-        folder!.path,
-        "it has checkpoints of another run: resume that, or choose another folder",
-      );
-    }
-    if (resume && folder) {
-      const state = await folder.loadLatest(this.#trained, data.description);
-      if (state) {
-        this.#step = this.#saved = state.step;
-        this.#sequences = state.sequences;
-        this.#generator.state = state.generator;
-      }
+    const { log, data, config = null } = this.#options;
+    const state = this.#parallel
+      ? await this.#parallel.begin(this.#generator.state, (trained) => this.#load(trained))
+      : await this.#load({ parameters: this.#model.parameters, optimizer: this.#optimizer });
+    if (state) {
+      this.#step = state.step;
+      this.#saved = state.step || -1;
+      this.#sequences = state.sequences;
+      this.#generator.state = state.generator;
     }
     const parameters = [...this.#model.parameters.values()];
-    this.#log = log === undefined ? null : TrainingLog.open(log, this.#step > 0 ? this.#step : -1);
+    const file = log === undefined ? undefined : this.#parallel?.logOf(log) ?? log;
+    this.#log = file === undefined
+      ? null
+      : TrainingLog.open(file, this.#step > 0 ? this.#step : -1);
     this.#write({
       event: "start",
       step: this.#step,
@@ -195,8 +216,19 @@ class Run implements Disposable {
     });
   }
 
-  get #trained() {
-    return { parameters: this.#model.parameters, optimizer: this.#optimizer };
+  /** Reads the latest checkpoint, if the run is resumed and there is one. */
+  async #load(trained: Trained): Promise<TrainingState | null> {
+    const { resume = false, data } = this.#options, folder = this.#folder;
+    if (!folder) return null;
+    await folder.prepare();
+    if (resume) return await folder.loadLatest(trained, data.description);
+    if ((await folder.list()).length > 0) {
+      throw new CheckpointError(
+        folder.path,
+        "it has checkpoints of another run: resume that, or choose another folder",
+      );
+    }
+    return null;
   }
 
   #write(record: LogRecord): void {
@@ -211,7 +243,8 @@ class Run implements Disposable {
     this.#restartClock();
     let pending: Pending | null = null;
     if (this.#step === 0) await this.#measure(due(evaluation?.interval), due(metrics?.interval));
-    while (this.#step < steps && !signal?.aborted) {
+    // Several processes must stop behind the same update: each tells the others in the next one.
+    while (this.#step < steps && !(this.#parallel ? this.#stopped : signal?.aborted)) {
       const next: Pending = this.#update(this.#step);
       if (pending) await this.#finish(pending);
       pending = next;
@@ -245,17 +278,26 @@ class Run implements Disposable {
   ): number[] {
     const { data, batchSize, tokens, accumulation = 1, dtype = "float32", checkpointing = false } =
       this.#options;
-    const losses: number[] = [];
-    using share = Tensor.from<"float32", 0>(this.#device, "float32", [], [1 / accumulation]);
+    const losses: number[] = [], { size: ranks = 1, rank = 0 } = this.#options.group ?? {};
+    const count = batchSize / ranks;
+    using share = Tensor.from<"float32", 0>(
+      this.#device,
+      "float32",
+      [],
+      [1 / (accumulation * ranks)],
+    );
     for (let i = 0; i < accumulation; i++) {
-      const at = first + i * batchSize;
-      using batch = loadBatch(this.#device, data, "train", at, batchSize, tokens);
+      const at = first + i * batchSize + rank * count;
+      // Gradients go to the other processes once they are the sum over all batches of this one.
+      const exchange = total && i === accumulation - 1 ? this.#parallel?.exchange : undefined;
+      exchange?.begin();
+      using batch = loadBatch(this.#device, data, "train", at, count, tokens);
       scope(() => {
         const options = { dtype, training: true, checkpointing, ...probes.length && { probes } };
         const loss = this.#model.loss(batch.inputs, batch.targets, options);
         if (total) noGrad(() => addInPlace(total, loss.mul(share)));
         else losses.push(loss.item());
-        loss.backward({ gradient: share });
+        loss.backward({ gradient: share, ...exchange && { onLeaf: exchange.onLeaf } });
       });
     }
     return losses;
@@ -266,11 +308,14 @@ class Run implements Disposable {
     const generator = this.#generator.state, results = this.#results[step % 2]!;
     using total = Tensor.zeros<"float32", 0>(this.#device, "float32", []);
     this.#accumulate(this.#sequences, total);
-    this.#norm.measure(total);
+    const parallel = this.#parallel;
+    using stop = parallel?.combine(total, this.#options.signal?.aborted ?? false);
+    this.#norm.measure(total, parallel?.combineSquares);
     this.#optimizer.step(this.#options.schedule(step), this.#norm);
     zeroGradients(this.#model.parameters);
     this.#device.copy(results.pointer, total.pointer, 4);
     this.#device.copy(results.pointer + 4, this.#norm.verdict.pointer, 12);
+    if (stop) this.#device.copy(results.pointer + 16, stop.pointer, 4);
     this.#step++;
     this.#sequences += this.#perUpdate;
     return { step, results, done: this.#device.mark(), generator };
@@ -279,7 +324,9 @@ class Run implements Disposable {
   /** Waits for an update and tells what it found. */
   async #finish({ step, results, done, generator }: Pending): Promise<void> {
     await done.reached();
-    const [loss, norm, , bad] = results.readNow();
+    this.#parallel?.group.check();
+    const [loss, norm, , bad, stop] = results.readNow();
+    if (stop! > 0) this.#stopped = true;
     if (bad !== 0) this.#fail(step, generator);
     this.#loss = loss!;
     const { schedule, steps, tokens, logInterval = 10, onProgress } = this.#options;
@@ -337,16 +384,20 @@ class Run implements Disposable {
       }
       if (measure) {
         const { watch, sequences } = metrics!;
-        for (let i = 0; i < sequences; i++) {
+        const { group } = this.#options;
+        for (let i = group?.rank ?? 0; i < sequences; i += group?.size ?? 1) {
           this.#validate(i, 1, [watch]).dispose();
           await this.#device.synchronize(); // lets other tasks through
         }
-        this.#write({ event: "metrics", step: this.#step, ...await watch.take() });
+        this.#write({ event: "metrics", step: this.#step, ...await watch.take(this.#exchange) });
       }
     } finally {
       this.#generator.state = state;
     }
   }
+
+  readonly #exchange = async <T>(value: T): Promise<T[]> =>
+    await this.#parallel?.group.exchange(value) ?? [value];
 
   /** The loss of some validation sequences. */
   #validate(first: number, count: number, probes: readonly Probe[]): Tensor<"float32", 0> {
@@ -362,25 +413,29 @@ class Run implements Disposable {
   }
 
   async #evaluate(sequences: number): Promise<number> {
-    const { batchSize } = this.#options;
+    const { batchSize, group } = this.#options, most = batchSize / (group?.size ?? 1);
     let sum = 0;
-    for (let first = 0; first < sequences; first += batchSize) {
-      const count = Math.min(batchSize, sequences - first);
+    for (let first = most * (group?.rank ?? 0); first < sequences; first += batchSize) {
+      const count = Math.min(most, sequences - first);
       using loss = this.#validate(first, count, []);
       sum += (await loss.data())[0]! * count;
     }
-    return sum / sequences;
+    return (await this.#exchange(sum)).reduce((a, b) => a + b) / sequences;
   }
 
   async #save(): Promise<void> {
-    const path = await this.#folder!.save(this.#trained, {
-      step: this.#step,
-      sequences: this.#sequences,
-      generator: this.#generator.state,
-      data: this.#options.data.description,
-      optimizer: this.#optimizer.name,
-      config: this.#options.config ?? null,
-    });
+    const save = (trained: Trained) =>
+      this.#folder!.save(trained, {
+        step: this.#step,
+        sequences: this.#sequences,
+        generator: this.#generator.state,
+        data: this.#options.data.description,
+        optimizer: this.#optimizer.name,
+        config: this.#options.config ?? null,
+      });
+    const path = this.#parallel
+      ? await this.#parallel.save(save)
+      : await save({ parameters: this.#model.parameters, optimizer: this.#optimizer });
     this.#saved = this.#step;
     this.#write({ event: "checkpoint", step: this.#step, path });
   }

@@ -15,6 +15,12 @@ export interface BackwardOptions {
   gradient?: Tensor;
   /** Keeps what operations saved, so that another backward pass can follow. @default {false} */
   retainGraph?: boolean;
+  /**
+   * Told when the gradient of a leaf is complete, which may be long before the pass ends: for those who pass
+   * gradients on while the others are still computed.
+   * @internal
+   */
+  onLeaf?: (leaf: GraphNode) => void;
 }
 
 /** Nodes to visit, the one made last first: a binary heap. */
@@ -70,11 +76,18 @@ class Pending {
 
   /** The latest node, all of whose gradients have come, and these. */
   take(): [GraphNode, (Tensor | null)[]] | undefined {
-    const node = this.#queue.pop();
-    if (!node) return undefined;
-    const gradients = this.#gradients.get(node)!;
+    for (let node = this.#queue.pop(); node; node = this.#queue.pop()) {
+      const gradients = this.takeOf(node);
+      if (gradients) return [node, gradients]; // else they were taken before
+    }
+    return undefined;
+  }
+
+  /** The gradients of a node that is known to get no more. */
+  takeOf(node: GraphNode): (Tensor | null)[] | undefined {
+    const gradients = this.#gradients.get(node);
     this.#gradients.delete(node);
-    return [node, gradients];
+    return gradients;
   }
 
   dispose(): void {
@@ -125,6 +138,22 @@ function accumulate(leaf: GraphNode, gradient: Tensor): void {
     copyInto(copy, gradient);
     leaf.gradient = keep(copy);
   }
+}
+
+/** How often each leaf is an input on the way from a root. */
+function usesOfLeaves(root: GraphNode): Map<GraphNode, number> {
+  const uses = new Map<GraphNode, number>(), seen = new Set([root]), list = [root];
+  for (let node = list.pop(); node; node = list.pop()) {
+    for (const edge of node.inputs) {
+      if (!edge) continue;
+      if (!edge.node.backward) uses.set(edge.node, (uses.get(edge.node) ?? 0) + 1);
+      else if (!seen.has(edge.node)) {
+        seen.add(edge.node);
+        list.push(edge.node);
+      }
+    }
+  }
+  return uses;
 }
 
 /** The nodes on a way from `roots` to `wanted`. */
@@ -179,7 +208,7 @@ export interface Wanted {
  */
 export function runBackward(
   root: Tensor,
-  { gradient, retainGraph = false }: BackwardOptions,
+  { gradient, retainGraph = false, onLeaf }: BackwardOptions,
   wanted?: Wanted,
 ): (Tensor | null)[] {
   const { edge } = root;
@@ -191,7 +220,7 @@ export function runBackward(
   }
   const found: (Tensor | null)[] = (wanted?.edges ?? []).map(() => null);
   const leading = wanted && between([edge.node], new Set(wanted.edges.map(({ node }) => node)));
-  const pending = new Pending();
+  const pending = new Pending(), uses = onLeaf && usesOfLeaves(edge.node);
   const visit = (node: GraphNode, gradients: readonly (Tensor | null)[]) => {
     let stop = false;
     wanted?.edges.forEach((target, i) => {
@@ -202,6 +231,7 @@ export function runBackward(
     if (stop || gradients.every((one) => !one)) return;
     if (!node.backward) {
       if (!wanted) accumulate(node, gradients[0]!);
+      onLeaf?.(node);
       return;
     }
     const needs = node.inputs.map((to) => to !== null && (leading?.has(to.node) ?? true));
@@ -216,6 +246,22 @@ export function runBackward(
       });
     });
     if (!retainGraph) node.spend();
+    if (uses) {
+      for (const to of node.inputs) {
+        const left = to && uses.get(to.node);
+        if (!left) continue;
+        uses.set(to.node, left - 1);
+        if (left === 1) complete(to.node, pending.takeOf(to.node) ?? []);
+      }
+    }
+  };
+  const complete = (node: GraphNode, gradients: (Tensor | null)[]) => {
+    try {
+      hook(node, gradients);
+      visit(node, gradients);
+    } finally {
+      for (const one of gradients) one?.dispose();
+    }
   };
   return keepReturned(
     () =>
@@ -223,13 +269,7 @@ export function runBackward(
         try {
           pending.add(edge, seed(root, gradient));
           for (let next = pending.take(); next; next = pending.take()) {
-            const [node, gradients] = next;
-            try {
-              hook(node, gradients);
-              visit(node, gradients);
-            } finally {
-              for (const one of gradients) one?.dispose();
-            }
+            complete(...next);
           }
           return found;
         } finally {
