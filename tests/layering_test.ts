@@ -12,6 +12,7 @@ const LAYERS = [
   "src/ffi/",
   "src/host/",
   "src/cuda/",
+  "src/parallel/",
   "src/tensor/",
   "src/formats/",
   "src/nn/",
@@ -51,6 +52,7 @@ const NOT_MIRRORED: Record<string, string> = {
     "a table: opened in tests/host/open_test.ts, called in softmax_test.ts",
   "src/ffi/driver_symbols.ts":
     "a table: opened in tests/host/open_test.ts, called in tests/host/driver/",
+  "src/ffi/nccl_symbols.ts": "a table: opened and called in tests/parallel/process_group_test.ts",
   "src/ffi/nvrtc_symbols.ts":
     "a table: opened in tests/host/open_test.ts and tests/nvidia/nvrtc.ts",
   "src/host/driver/abi.h": "types and codes, compared with NVIDIA's in tests/nvidia/",
@@ -59,8 +61,15 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/host/driver/host.h": "declarations of what the .cpp files beside it define",
   "src/host/driver/kernel.h": "wraps each kernel: module_test.ts and tests/cuda/kernel_test.ts",
   "src/host/driver/kernel_entry.h": "structs that kernel.h fills and module.cpp reads",
+  "src/host/driver/nccl.cpp":
+    "tested by tests/parallel/process_group_test.ts, in several processes",
   "src/host/driver/onednn.h": "what blas_test.ts and the tests of softmax compute by",
   "src/host/driver/kernel_simt.h": "the part of kernel.h that simt_test.ts exercises",
+  "src/host/build_nccl.ts": "tested by tests/parallel/process_group_test.ts",
+  "src/cuda/communicator.ts": "tested by tests/parallel/process_group_test.ts",
+  "src/parallel/channel.ts": "tested by tests/parallel/process_group_test.ts",
+  "src/nn/training/gradient_exchange.ts": "tested by data_parallel_test.ts",
+  "src/nn/training/sharded_optimizer.ts": "tested by data_parallel_test.ts",
   "src/outliers/average.ts": "tested by all that averages",
   "src/nn/training/failure.ts": "tested by trainer_test.ts",
   "src/nn/training/trainable.ts": "holds types only",

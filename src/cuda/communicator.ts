@@ -6,13 +6,14 @@ import { UNIQUE_ID_BYTES } from "../ffi/nccl_symbols.ts";
 import type { Device } from "./device.ts";
 import { CudaError } from "./errors.ts";
 
-const TYPES = { uint8: 1, int32: 2, float32: 7, float64: 8 } as const;
-const OPERATIONS = { sum: 0, max: 2, min: 3 } as const;
-
 /** Types of elements that a {@linkcode Communicator} passes on. */
-export type CommunicatedType = keyof typeof TYPES;
+export type CommunicatedType = "uint8" | "int32" | "float32" | "float64";
 /** How it combines them. */
-export type Reduction = keyof typeof OPERATIONS;
+export type Reduction = "sum" | "max" | "min";
+
+const TYPES: Record<CommunicatedType, number> = { uint8: 1, int32: 2, float32: 7, float64: 8 };
+const BYTES: Record<CommunicatedType, number> = { uint8: 1, int32: 4, float32: 4, float64: 8 };
+const OPERATIONS: Record<Reduction, number> = { sum: 0, max: 2, min: 3 };
 
 /** Makes the id that all ranks of a new communicator are given: one of them calls this. */
 export async function uniqueId(device: Device): Promise<Uint8Array<ArrayBuffer>> {
@@ -69,7 +70,7 @@ export class Communicator implements Disposable {
 
   #queued(name: string, code: number, count: number, type: CommunicatedType): void {
     check(this.#nccl, name, code);
-    this.bytes += count * ({ uint8: 1, int32: 4, float32: 4, float64: 8 })[type];
+    this.bytes += count * BYTES[type];
   }
 
   /** Combines `count` elements of every rank; all ranks get the result. */

@@ -131,6 +131,7 @@ export function openNvidia(): Libraries {
     cudnn: () =>
       cudnn ??= openLibrary("cuDNN", versioned("libcudnn.so", [9, 8]), cudnnSymbols).symbols,
     // deno-lint-ignore require-await -- the host driver's takes a while
-    nccl: async () => nccl ??= openLibrary("NCCL", versioned("libnccl.so", [2]), ncclSymbols).symbols,
+    nccl: async () =>
+      nccl ??= openLibrary("NCCL", versioned("libnccl.so", [2]), ncclSymbols).symbols,
   };
 }

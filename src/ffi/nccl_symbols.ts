@@ -6,7 +6,9 @@ import { C_STRING, DEVICE_POINTER, HANDLE, INT, POINTER, SIZE, STATUS } from "./
 export const UNIQUE_ID_BYTES = 128;
 
 /** A `ncclUniqueId`, passed by value. */
-const UNIQUE_ID = { struct: Array<"u64">(UNIQUE_ID_BYTES / 8).fill("u64") };
+const UNIQUE_ID: { readonly struct: "u64"[] } = {
+  struct: Array<"u64">(UNIQUE_ID_BYTES / 8).fill("u64"),
+};
 
 /** Symbol table of NCCL. */
 export const ncclSymbols = {

@@ -149,7 +149,8 @@ interface MeasuredLayer {
 /** Back in order what was dealt out by turns. */
 function dealt<T>(hands: readonly T[][]): T[] {
   const most = Math.max(...hands.map(({ length }) => length));
-  return Array.from({ length: most }, (_, i) => hands.flatMap((hand) => hand.slice(i, i + 1))).flat();
+  return Array.from({ length: most }, (_, i) => hands.flatMap((hand) => hand.slice(i, i + 1)))
+    .flat();
 }
 
 /** The mean of each number. */

@@ -1,6 +1,11 @@
 // Processes that work together, each with a device of its own.
 
-import { Communicator, type CommunicatedType, type Reduction, uniqueId } from "../cuda/communicator.ts";
+import {
+  type CommunicatedType,
+  Communicator,
+  type Reduction,
+  uniqueId,
+} from "../cuda/communicator.ts";
 import type { Device } from "../cuda/device.ts";
 import config from "../../deno.json" with { type: "json" };
 import { Channel, ParallelError, type Patience } from "./channel.ts";

@@ -2,6 +2,7 @@
 // them, and tells what type each parameter of a bound function has.
 
 import { FLAGS, writeSources } from "../../src/host/build.ts";
+import { root } from "../../tools/project.ts";
 import { inDirectory } from "../subprocess.ts";
 import { nvidiaDirectory } from "./packages.ts";
 
@@ -37,7 +38,12 @@ async function compile(directory: string, headers: Headers, ...args: string[]): 
 
 /** Whether a unit of the host driver offers functions of libraries that these headers do not declare. */
 function isOfOthers(text: string, headers: Headers): boolean {
-  return headers === "compiler" && /^EXPORT\b[^(]*\bcu(blas|dnn)/m.test(text);
+  return headers === "compiler" && /^EXPORT\b[^(]*\b(cu(blas|dnn)|nccl)/m.test(text);
+}
+
+/** How MPI's compiler finds MPI's headers. */
+async function mpiOptions(): Promise<string[]> {
+  return (await run("mpicc", ["-showme:compile"])).stdout.trim().split(/\s+/);
 }
 
 /**
@@ -52,14 +58,23 @@ export async function checkUnits(
 ): Promise<Record<string, string>> {
   const refused: Record<string, string> = {};
   await inDirectory(async (directory) => {
-    const units = await writeSources(directory, "");
+    const units = [...await writeSources(directory, ""), "nccl.cpp"];
+    await Deno.copyFile(`${root}/src/host/driver/nccl.cpp`, `${directory}/nccl.cpp`);
+    const mpi = await mpiOptions();
     for (const [name, text] of Object.entries(planted ?? {})) {
       await Deno.writeTextFile(`${directory}/${name}`, text);
     }
     await Promise.all((planted ? Object.keys(planted) : units).map(async (unit) => {
       const text = await Deno.readTextFile(`${directory}/${unit}`);
       const warnings = isOfOthers(text, headers) ? [] : ["-Wmissing-declarations"];
-      const words = await compile(directory, headers, ...warnings, "-fsyntax-only", unit);
+      const words = await compile(
+        directory,
+        headers,
+        ...warnings,
+        ...unit === "nccl.cpp" ? mpi : [],
+        "-fsyntax-only",
+        unit,
+      );
       if (words !== "") refused[unit] = words;
     }));
   });
@@ -125,6 +140,7 @@ template <class T> std::string name() {
 template <class T> std::string describe() {
   using To = std::remove_cv_t<std::remove_pointer_t<T>>;
   if constexpr (std::is_enum_v<T>) return "enum " + name<T>();
+  if constexpr (std::is_class_v<T>) return "struct of " + std::to_string(sizeof(T)) + " bytes";
   if constexpr (std::is_pointer_v<T> && std::is_class_v<To>) {
     if constexpr (!complete<To>) {
       std::string text = name<To *>();

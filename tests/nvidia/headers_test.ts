@@ -1,11 +1,12 @@
 // The host driver and the symbol tables agree with NVIDIA's headers: the driver's and NVRTC's, which are
-// installed here, and those of cuBLAS and cuDNN by the record in tests/fixtures/nvidia_prototypes.json,
+// installed here, and those of cuBLAS, cuDNN and NCCL by the record in tests/fixtures/nvidia_prototypes.json,
 // which `./dev test nvidia` compares with the headers.
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { cublasSymbols } from "../../src/ffi/cublas_symbols.ts";
 import { cudnnSymbols } from "../../src/ffi/cudnn_symbols.ts";
 import { driverSymbols } from "../../src/ffi/driver_symbols.ts";
+import { ncclSymbols } from "../../src/ffi/nccl_symbols.ts";
 import { nvrtcSymbols } from "../../src/ffi/nvrtc_symbols.ts";
 import { root } from "../../tools/project.ts";
 import recorded from "../fixtures/nvidia_prototypes.json" with { type: "json" };
@@ -42,7 +43,7 @@ Deno.test("a function unlike its prototype, or without one, is found", async () 
 });
 
 Deno.test("the constants of abi.h have NVIDIA's values", async () => {
-  const constants = constantsOf(abi).filter(({ name }) => !/^CU(BLAS|DNN|DA_R)_/.test(name));
+  const constants = constantsOf(abi).filter(({ name }) => !/^(CU(BLAS|DNN|DA_R)_|nccl)/.test(name));
   for (
     const name of ["CUDA_ERROR_UNKNOWN", "CU_LAUNCH_PARAM_BUFFER_SIZE", "NVRTC_ERROR_COMPILATION"]
   ) assert(constants.some((constant) => constant.name === name), name);
@@ -80,12 +81,19 @@ Deno.test("a function that is bound under another name is compared by its own", 
   assertEquals(differences({ another: other }, prototypes), ["another has no prototype"]);
 });
 
-Deno.test("the symbol tables of cuBLAS and cuDNN agree with the record of their headers", () => {
-  assertEquals(differences({ ...cublasSymbols, ...cudnnSymbols }, recorded), []);
+Deno.test("the symbol tables of cuBLAS, cuDNN and NCCL agree with the record of their headers", () => {
+  assertEquals(differences({ ...cublasSymbols, ...cudnnSymbols, ...ncclSymbols }, recorded), []);
   const { parameters, result } = cudnnSymbols.cudnnSetStream;
   assertEquals(
     differences({ cudnnSetStream: { parameters: [...parameters, "i32"], result } }, recorded),
     ["cudnnSetStream has 2 parameters, not 3"],
+  );
+  // A structure that is passed by value has its size.
+  const { ncclCommInitRank } = ncclSymbols, half = { struct: Array<"u64">(8).fill("u64") };
+  const parameters_ = ncclCommInitRank.parameters.with(2, half as never);
+  assertEquals(
+    differences({ ncclCommInitRank: { ...ncclCommInitRank, parameters: parameters_ } }, recorded),
+    ["ncclCommInitRank: parameter 2 is struct of 128 bytes, not struct of 64 bytes"],
   );
 });
 

@@ -20,7 +20,16 @@ const C_TYPES: Record<string, RegExp> = {
 };
 
 function fits(type: unknown, cType: string): boolean {
-  return typeof type === "string" && (C_TYPES[type]?.test(cType) ?? false);
+  return typeof type === "string" ? C_TYPES[type]?.test(cType) ?? false : describe(type) === cType;
+}
+
+/** A type of a table in words; of a structure, whose fields are all of 64 bits, its size. */
+function describe(type: unknown): string {
+  if (typeof type !== "object" || type === null || !("struct" in type)) return String(type);
+  const fields = type.struct as string[];
+  return fields.every((field) => field === "u64")
+    ? `struct of ${8 * fields.length} bytes`
+    : "a structure";
 }
 
 /** The C functions that a table binds, some perhaps more than once, under names of their own. */
@@ -61,7 +70,7 @@ export function differences(
     }
     parameters.forEach((type, i) => {
       if (!fits(type, prototype.parameters[i])) {
-        found.push(`${name}: parameter ${i} is ${prototype.parameters[i]}, not ${String(type)}`);
+        found.push(`${name}: parameter ${i} is ${prototype.parameters[i]}, not ${describe(type)}`);
       }
     });
   }

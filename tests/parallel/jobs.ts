@@ -12,7 +12,6 @@ export interface Rank {
   printed(text: string): Promise<void>;
 }
 
-
 /** A port that nothing listens on. */
 function freePort(): number {
   using listener = Deno.listen({ port: 0 });

@@ -17,8 +17,7 @@ interface Collected {
 /** What every rank must have in the end. */
 function checkCollectives(all: Collected[], odd: number): void {
   const size = all.length, length = 1000 + odd, ranks = [...all.keys()];
-  const values = (rank: number) =>
-    Array.from({ length }, (_, i) => (rank + 1) * (i % 17) - rank);
+  const values = (rank: number) => Array.from({ length }, (_, i) => (rank + 1) * (i % 17) - rank);
   const over = (combine: (...of: number[]) => number) =>
     Array.from({ length }, (_, i) => combine(...ranks.map((rank) => values(rank)[i]!)));
   const sum = over((...of) => of.reduce((a, b) => a + b));
@@ -86,8 +85,11 @@ Deno.test("a port that is taken, a host that cannot be reached and a wrong size 
   const port = `${taken.addr.port}`, patience = { start: 2000 };
   const args = ["collectives", JSON.stringify({ odd: 0, patience })];
   const failing = async (rank: number, env: Record<string, string>, expected: RegExp) => {
-    const { code, stderr } = await startJob(2, args, (other) =>
-      other === rank ? env : { RANK: "none" })[rank]!.outcome;
+    const { code, stderr } = await startJob(
+      2,
+      args,
+      (other) => other === rank ? env : { RANK: "none" },
+    )[rank]!.outcome;
     assertEquals(code, 1);
     assertMatch(stderr, expected);
   };
@@ -101,17 +103,27 @@ Deno.test("a port that is taken, a host that cannot be reached and a wrong size 
     { MASTER_ADDR: "127.0.0.1", MASTER_PORT: "9" },
     /Cannot reach rank 0 at 127\.0\.0\.1:9: .*refused.*; MASTER_ADDR and MASTER_PORT say where/,
   );
-  await failing(1, { WORLD_SIZE: "0" }, /Cannot use WORLD_SIZE=0: it must be a whole number from 1/);
+  await failing(
+    1,
+    { WORLD_SIZE: "0" },
+    /Cannot use WORLD_SIZE=0: it must be a whole number from 1/,
+  );
   await failing(1, { RANK: "2" }, /Cannot use RANK=2: it must be a whole number from 0 to 1/);
 });
 
 Deno.test("ranks of different sizes are refused", async () => {
-  const ranks = startJob(2, ["collectives", '{"odd":0}'], (rank) =>
-    rank === 1 ? { WORLD_SIZE: "3" } : {});
+  const ranks = startJob(
+    2,
+    ["collectives", '{"odd":0}'],
+    (rank) => rank === 1 ? { WORLD_SIZE: "3" } : {},
+  );
   for (const { outcome } of ranks) {
     const { code, stderr } = await outcome;
     assertEquals(code, 1);
-    assertMatch(stderr, /rank 1 \(process \d+ on 127\.0\.0\.1\) was started as one of 3, rank 0 as one of 2/);
+    assertMatch(
+      stderr,
+      /rank 1 \(process \d+ on 127\.0\.0\.1\) was started as one of 3, rank 0 as one of 2/,
+    );
   }
 });
 
@@ -130,7 +142,9 @@ for (const [what, signal] of [["killed", "SIGKILL"], ["stopped", "SIGSTOP"]] as 
         assertEquals(code, 1);
         assertMatch(
           stderr,
-          new RegExp(`Cannot go on with 3 ranks: rank ${victim} \\(.*\\) (is gone|has been silent)`),
+          new RegExp(
+            `Cannot go on with 3 ranks: rank ${victim} \\(.*\\) (is gone|has been silent)`,
+          ),
         );
       }
       assert(performance.now() - begin < 15_000);

@@ -56,7 +56,9 @@ async function training(group: ProcessGroup): Promise<void> {
     ...group.size > 1 && { group },
   };
   const result = await train(model, all);
-  const path = group.rank === 0 ? all.log! : all.log!.replace(".jsonl", `.rank-${group.rank}.jsonl`);
+  const path = group.rank === 0
+    ? all.log!
+    : all.log!.replace(".jsonl", `.rank-${group.rank}.jsonl`);
   const records = await readLog(path);
   const weights = await Promise.all(
     [...model.parameters.values()].map(async (one) => [...(await one.data()).slice(0, 8)]),
@@ -70,6 +72,7 @@ async function training(group: ProcessGroup): Promise<void> {
     metrics: records.flatMap((record) => record.event === "metrics" ? [record.layers] : []),
     weights,
     bytes: group.bytes,
+    parameters: [...model.parameters.values()].reduce((sum, { size }) => sum + size, 0),
     peak: result.peakBytes,
   });
 }
@@ -79,7 +82,12 @@ async function collectives(group: ProcessGroup): Promise<void> {
   const { rank } = group, size = 1000 + given.odd;
   const values = Float32Array.from({ length: size }, (_, i) => (rank + 1) * (i % 17) - rank);
   const make = () => Tensor.from<"float32", 1>(device, "float32", [size], values);
-  using sum = make(), largest = make(), least = make(), reduced = make(), copied = make(), passed = make();
+  using sum = make(),
+    largest = make(),
+    least = make(),
+    reduced = make(),
+    copied = make(),
+    passed = make();
   using counts = tensor([rank, -rank, 7], { dtype: "int32" });
   using doubles = Tensor.from<"float64", 1>(device, "float64", [2], [rank + 0.1, 1e300]);
   group.allReduce(sum);
@@ -108,8 +116,9 @@ async function collectives(group: ProcessGroup): Promise<void> {
 await using group = await ProcessGroup.open(device, given.patience && { patience: given.patience });
 if (action === "collectives") await collectives(group);
 else if (action === "train") await training(group);
-else if (action === "disagree") await group.agree({ "colour of the data": given.colours[group.rank] });
-else if (action === "wait") {
+else if (action === "disagree") {
+  await group.agree({ "colour of the data": given.colours[group.rank] });
+} else if (action === "wait") {
   console.log("ready");
   using x = tensor([1]);
   if (group.rank !== given.absent) group.allReduce(x); // for which one rank never comes

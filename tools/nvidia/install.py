@@ -18,7 +18,7 @@ from pathlib import Path
 
 # Of the packages' files, the headers and libraries that are compared with: the rest is gigabytes.
 WANTED = re.compile(
-    r"nvidia/\w+/(include/(?:(?:crt|nv)/.+|[^/]+)|lib/lib(?:nvrtc|cublas|cudnn)[.\w-]*?\.so[.\d]*)"
+    r"nvidia/\w+/(include/(?:(?:crt|nv)/.+|[^/]+)|lib/lib(?:nvrtc|cublas|cudnn|nccl)[.\w-]*?\.so[.\d]*)"
 )
 UNWANTED = re.compile(r"lib/libcudnn_")  # what libcudnn.so opens by need
 

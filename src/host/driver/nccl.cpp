@@ -63,7 +63,8 @@ ncclResult_t fail_mpi(const char *function, int code) {
 // not come to an end of what was joined.
 void end_mpi() {
   int ended = 0;
-  if (clean && !joined && communicators.empty() && MPI_Finalized(&ended) == MPI_SUCCESS && !ended) MPI_Finalize();
+  MPI_Finalized(&ended);
+  if (clean && !joined && communicators.empty() && !ended) MPI_Finalize();
 }
 
 ncclResult_t begin_mpi() {
@@ -121,8 +122,8 @@ std::string start_server() {
   return line;
 }
 
-// Has processes that no launcher of MPI started join in the order of their ranks; those who are in help to let the
-// next one in.
+// Has processes that no launcher of MPI started join in the order of their ranks; those who are in help to
+// let the next one in.
 int join(int size, int rank, const std::string &service, MPI_Comm *all) {
   char port[MPI_MAX_PORT_NAME] = "";
   MPI_Comm between;
@@ -164,18 +165,9 @@ struct Call {
   Begin begin;
   std::function<void()> end;
 };
-struct Work {
-  std::vector<Call> calls;
-};
 
 thread_local int depth = 0;
 thread_local std::vector<std::pair<CUstream, Call>> grouped;
-
-void set_error(ncclComm_t comm, ncclResult_t error) {
-  int none = ncclSuccess;
-  comm->error.compare_exchange_strong(none, error);
-  clean = false;
-}
 
 // Waits in a way that can be given up, and that leaves the cores to those who compute.
 int wait(std::vector<MPI_Request> &requests, const std::vector<Call> &calls) {
@@ -187,28 +179,27 @@ int wait(std::vector<MPI_Request> &requests, const std::vector<Call> &calls) {
     for (const Call &call : calls) {
       if (call.comm->aborted) return MPI_ERR_REQUEST;
     }
-    if (Clock::now() - begin < std::chrono::milliseconds(1)) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(20));
-    }
+    bool soon = Clock::now() - begin < std::chrono::milliseconds(1);
+    if (soon) std::this_thread::yield();
+    else std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
 }
 
 void run(void *data) {
-  std::unique_ptr<Work> work(static_cast<Work *>(data));
+  std::unique_ptr<std::vector<Call>> calls(static_cast<std::vector<Call> *>(data));
   std::vector<MPI_Request> requests;
   int code = MPI_SUCCESS;
-  for (Call &call : work->calls) {
+  for (Call &call : *calls) {
     if (call.comm->aborted || call.comm->error) code = MPI_ERR_COMM;
     if (!code) code = call.begin(&requests.emplace_back());
   }
-  if (!code) code = wait(requests, work->calls);
-  for (Call &call : work->calls) {
+  if (!code) code = wait(requests, *calls);
+  for (Call &call : *calls) {
     if (!code && call.end) call.end();
     if (code && !call.comm->error) {
       std::lock_guard lock(mutex);
-      set_error(call.comm, call.comm->aborted ? ncclRemoteError : fail_mpi("MPI", code));
+      call.comm->error = call.comm->aborted ? ncclRemoteError : fail_mpi("MPI", code);
+      clean = false;
     }
     call.comm->queued--;
   }
@@ -216,12 +207,12 @@ void run(void *data) {
 
 ncclResult_t queue(CUstream stream, std::vector<Call> calls) {
   for (Call &call : calls) call.comm->queued++;
-  auto work = std::make_unique<Work>(Work{std::move(calls)});
-  if (CUresult error = cuLaunchHostFunc(stream, run, work.get())) {
-    for (Call &call : work->calls) call.comm->queued--;
+  auto *work = new std::vector<Call>(std::move(calls));
+  if (CUresult error = cuLaunchHostFunc(stream, run, work)) {
+    for (Call &call : *work) call.comm->queued--;
+    delete work;
     return fail(ncclUnhandledCudaError, "cuLaunchHostFunc fails with " + std::to_string(error));
   }
-  work.release();
   return ncclSuccess;
 }
 
@@ -290,7 +281,7 @@ ncclResult_t submit(const Arguments &call, const void *send, size_t sent, void *
   if (size == 0) return fail(ncclInvalidArgument, "no such communicator");
   if (comm->error || comm->aborted) return fail(ncclInvalidUsage, "the communicator has failed before");
   if (!type.bytes) return fail(ncclInvalidArgument, "no such type here: " + std::to_string(data_type));
-  if (combine == MPI_OP_NULL) return fail(ncclInvalidArgument, "no such operation here: " + std::to_string(op));
+  if (combine == MPI_OP_NULL) return fail(ncclInvalidArgument, "no such operation: " + std::to_string(op));
   if (root < 0 || root >= size) return fail(ncclInvalidArgument, "no such rank: " + std::to_string(root));
   if (std::max(sent, received) > most) return fail(ncclInvalidArgument, "too many elements for MPI");
   if (ncclResult_t error = check_memory("what is sent", send, sent * type.bytes)) return error;
@@ -428,17 +419,11 @@ EXPORT ncclResult_t ncclGroupEnd() {
   grouped.clear();
   while (!all.empty()) {
     CUstream stream = all.front().first;
+    auto others = std::stable_partition(all.begin(), all.end(), [=](auto &one) { return one.first == stream; });
     std::vector<Call> calls;
-    std::vector<std::pair<CUstream, Call>> others;
-    for (auto &[on, call] : all) {
-      if (on == stream) {
-        calls.push_back(std::move(call));
-      } else {
-        others.emplace_back(on, std::move(call));
-      }
-    }
+    for (auto one = all.begin(); one != others; one++) calls.push_back(std::move(one->second));
     if (ncclResult_t error = queue(stream, std::move(calls))) return error;
-    all = std::move(others);
+    all.erase(all.begin(), others);
   }
   return ncclSuccess;
 }
@@ -482,9 +467,8 @@ EXPORT ncclResult_t ncclAllGather(const void *send, void *receive, size_t count,
   });
 }
 
-EXPORT ncclResult_t ncclReduceScatter(const void *send, void *receive, size_t count,
-                                      ncclDataType_t data_type, ncclRedOp_t op, ncclComm_t comm,
-                                      cudaStream_t stream) {
+EXPORT ncclResult_t ncclReduceScatter(const void *send, void *receive, size_t count, ncclDataType_t data_type,
+                                      ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream) {
   auto call = Arguments{comm, stream, data_type, 0, op}.look_up();
   // A part may be received in its own place among those that are sent, which MPI does not allow.
   auto part = std::make_shared<std::vector<char>>();

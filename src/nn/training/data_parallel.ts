@@ -100,9 +100,7 @@ export class DataParallel implements Disposable {
     await group.agree(this.#facts());
     using whole = await this.#sharded?.whole();
     const optimizer = whole ?? this.optimizer;
-    const found = group.rank === 0
-      ? await load({ parameters: this.#parameters, optimizer })
-      : null;
+    const found = group.rank === 0 ? await load({ parameters: this.#parameters, optimizer }) : null;
     const own = { step: 0, sequences: 0, generator, ...found };
     const [{ step, sequences, generator: { seed, offset } }] = await group.exchange({
       step: own.step,
