@@ -12,9 +12,11 @@ import {
   type DetectOutliersOptions,
   loadModel,
   PAPER_SENTENCE,
+  ProcessGroup,
   type SourceText,
   type Transformer,
 } from "../../mod.ts";
+import { readLaunch } from "../cuda/launch.ts";
 import { onExit } from "../host/clean_up.ts";
 import { ANALYSIS_KERNELS, prepareDetection, runDetection } from "../outliers/detect.ts";
 import { findingLines } from "../outliers/report/lines.ts";
@@ -234,20 +236,25 @@ export async function analyze(args: string[]): Promise<number> {
     return 0;
   }
   const { out, json, options } = parsed;
-  using _directory = out === null ? null : await claimDirectory(out);
-  const progress = new Progress();
+  const first = (readLaunch()?.rank ?? 0) === 0; // of several processes, one prints and writes
+  using _directory = out === null || !first ? null : await claimDirectory(out);
+  const progress = new Progress(!first);
   try {
     using model = await loadModel(parsed.model, {
       onProgress: ({ file, done, total }) => progress.update(`Downloading ${file}`, done, total),
       onPrepare: (what) => progress.say(`First use on this machine: ${what} (some seconds)`),
     });
+    await using group = await ProcessGroup.open(model.device);
+    if (group.size > 1 && parsed.choice.analyses.length > 0) {
+      throw new UsageError("Cannot share the analyses of --only with several processes: run one");
+    }
     await model.device.prepare(ANALYSIS_KERNELS); // before the time that is left is estimated
     const { choice: { report, analyses } } = parsed;
     const detecting = report ? await prepareDetection(model, options) : null;
     let analysis = null as Analysis | null; // which `finish` sets
     const finish = async (results: Record<string, unknown>) => {
       analysis = await detecting!.finish(results);
-      if (out === null) return;
+      if (out === null || !first) return;
       progress.say("Drawing the report");
       await writeReport(analysis, out);
     };
@@ -256,6 +263,7 @@ export async function analyze(args: string[]): Promise<number> {
       await finish(
         await runDetection(model, detecting, {
           ...options,
+          group,
           onProgress: (done, total) => progress.update("Analyzing", done, total),
         }),
       );
@@ -267,7 +275,9 @@ export async function analyze(args: string[]): Promise<number> {
         ...detecting && { beside: { ...detecting, onResults: finish } },
       }, progress)
       : null;
+    await group.finish();
     progress.end();
+    if (!first) return 0;
     if (json) {
       console.log(JSON.stringify(results ? { ...analysis && { analysis }, ...results } : analysis));
       return 0;

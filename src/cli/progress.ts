@@ -7,6 +7,12 @@ export class Progress {
   #begun = 0;
   #shown = "";
   #next = 0;
+  readonly #quiet: boolean;
+
+  /** @param quiet whether another process shows it */
+  constructor(quiet = false) {
+    this.#quiet = quiet;
+  }
 
   /** Says what begins now. */
   say(text: string): void {
@@ -37,7 +43,7 @@ export class Progress {
   }
 
   #show(text: string): void {
-    if (text === this.#shown) return;
+    if (text === this.#shown || this.#quiet) return;
     this.#shown = text;
     this.#write(this.#terminal ? `\r\x1b[K${text}` : `${text}\n`);
   }

@@ -11,7 +11,9 @@ import {
   inductionTask,
   type LayerEmergence,
   llama,
+  ProcessGroup,
   randomWindows,
+  readLaunch,
   readLog,
   serveLog,
   TokenFile,
@@ -51,12 +53,14 @@ Output:
   --out DIR            For log.jsonl and checkpoints                     (default: out/train)
   --every N            Updates between two checkpoints and two measurements of outliers
                                                             (default: a tenth of the steps)
+  --shard-optimizer    Where several processes train, each keeps its part of the optimizer's state
   --resume             Go on from the latest checkpoint in --out
   --watch              Show the curves on a page of this machine while it trains
   -h, --help           Show this help
 
 Examples:
   outlierscope train --task copy --layers 1 --heads 1 --context 128 --steps 1000
+  mpirun -n 4 outlierscope train --steps 1000   # each takes a part of every batch
   outlierscope train --data book.txt --layers 4 --context 128 --steps 5000 --watch
 `;
 
@@ -82,6 +86,7 @@ interface TrainArguments extends Numbers {
   learningRate: number;
   dtype: "float32" | "bfloat16";
   out: string;
+  shardOptimizer: boolean;
   resume: boolean;
   watch: boolean;
 }
@@ -90,7 +95,7 @@ function parseTrain(args: string[]): TrainArguments | "help" {
   const numbers = Object.keys(NUMBERS) as (keyof typeof NUMBERS)[];
   const flags = parseArgs(args, {
     string: [...numbers, "task", "data", "family", "attention", "learning-rate", "dtype", "out"],
-    boolean: ["resume", "watch", "help"],
+    boolean: ["shard-optimizer", "resume", "watch", "help"],
     alias: { h: "help" },
     unknown: refuseUnknown("a file is given with --data"),
   });
@@ -121,6 +126,7 @@ function parseTrain(args: string[]): TrainArguments | "help" {
     learningRate,
     dtype: parseChoice("dtype", flags.dtype ?? "float32", ["float32", "bfloat16"]),
     out: flags.out ?? "out/train",
+    shardOptimizer: flags["shard-optimizer"],
     resume: flags.resume,
     watch: flags.watch,
   };
@@ -177,7 +183,8 @@ export async function train(args: string[]): Promise<number> {
   }
   const { layers, heads, hidden, context, seed, steps, batch, every, out, dtype } = options;
   const { data, vocabulary } = await openData(options);
-  const progress = new Progress();
+  const first = (readLaunch()?.rank ?? 0) === 0; // of several processes, one prints
+  const progress = new Progress(!first);
   const sizes = {
     layers,
     heads,
@@ -200,9 +207,10 @@ export async function train(args: string[]): Promise<number> {
     throw error;
   }
   using trained = model;
+  await using group = await ProcessGroup.open(model.device);
   await Deno.mkdir(out, { recursive: true });
   const log = `${out}/log.jsonl`;
-  await using page = options.watch ? await serveLog(log) : null;
+  await using page = options.watch && first ? await serveLog(log) : null;
   if (page) console.log(`Curves: ${page.url}`);
   try {
     const result = await runTraining(trained, {
@@ -216,6 +224,8 @@ export async function train(args: string[]): Promise<number> {
       metrics: { watch: new EmergenceWatch(), interval: every, sequences: 8 },
       checkpoints: { folder: `${out}/checkpoints`, interval: every },
       resume: options.resume,
+      group,
+      shardOptimizer: options.shardOptimizer,
       log,
       config: { ...options, vocabulary },
       onProgress: ({ step, loss, tokensPerSecond }) =>
@@ -225,7 +235,9 @@ export async function train(args: string[]): Promise<number> {
           steps,
         ),
     });
+    await group.finish();
     progress.end();
+    if (!first) return 0;
     console.log(
       `${result.step} updates, loss ${result.loss?.toFixed(4)}, on validation data ` +
         `${result.validationLoss?.toFixed(4)}`,

@@ -10,6 +10,7 @@ import type { Event } from "./event.ts";
 import { capture, type Graph } from "./graph.ts";
 import type { Kernel } from "./kernel.ts";
 import { Lanes } from "./lanes.ts";
+import { readLaunch } from "./launch.ts";
 import { openLibraries } from "./libraries.ts";
 import { LoadedKernels } from "./loaded_kernels.ts";
 import { DeviceMemory, type Holder } from "./memory.ts";
@@ -73,15 +74,16 @@ export class Device {
     this.libraries = libraries;
     this.kind = libraries.kind;
     const { driver } = libraries;
-    const [info] = listDevices(libraries);
-    const { ordinal, name, warpSize, maxThreadsPerBlock, multiprocessors } = info!;
+    const all = listDevices(libraries), { localRank = 0 } = readLaunch() ?? {};
+    const info = all[localRank % all.length]!; // processes on one machine take a device each
+    const { ordinal, name, warpSize, maxThreadsPerBlock, multiprocessors } = info;
     this.name = name;
     this.warpSize = warpSize;
     this.maxThreadsPerBlock = maxThreadsPerBlock;
     this.multiprocessors = multiprocessors;
     this.#kernels = new LoadedKernels(
       this,
-      `sm_${info!.computeCapability.replace(".", "")}`,
+      `sm_${info.computeCapability.replace(".", "")}`,
       () => onPrepare?.("compiling kernels"),
     );
     const context = this.made(
@@ -113,7 +115,8 @@ export class Device {
   }
 
   /**
-   * Opens the device of this process: the first NVIDIA device that answers, else the host driver, or
+   * Opens the device of this process: the first NVIDIA device that answers (of several processes that a launcher
+   * started on this machine, each takes the next), else the host driver, or
    * what the environment variable `OUTLIERSCOPE_DEVICE` (`cuda` or `host`) asks for. Kernels are compiled
    * at their first use if they are not in the cache, or by {@linkcode Device.prepare}. Later calls return
    * the same device.

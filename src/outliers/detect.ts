@@ -2,6 +2,7 @@
 // places, in hidden states, down-projection inputs, weights and attention.
 
 import type { Transformer } from "../nn/transformer.ts";
+import type { ProcessGroup } from "../parallel/process_group.ts";
 import { elements } from "../tensor/strides.ts";
 import { ACTIVATION_TAPS, ActivationOutlierProbe } from "./activation_outliers.ts";
 import {
@@ -22,6 +23,7 @@ import {
   type SourceText,
   type SourceTokens,
 } from "./sequences.ts";
+import { runSharedDetection } from "./shared_detection.ts";
 import { summarize } from "./summary.ts";
 import { WeightOutlierProbe } from "./weight_outliers.ts";
 
@@ -66,6 +68,8 @@ export interface DetectOutliersOptions {
   onProgress?: (done: number, total: number) => void;
   /** Stops the analysis; the promise then rejects with the signal's reason. */
   signal?: AbortSignal;
+  /** The processes that share the sequences, all of which call this with the same options. @default this one alone */
+  group?: ProcessGroup;
 }
 
 function describeModel({ config, checkpoint, name }: Transformer): AnalyzedModel {
@@ -232,9 +236,12 @@ export async function prepareDetection(
 /** The pass of {@linkcode detectOutliers}, by itself. */
 export async function runDetection(
   model: Transformer,
-  { sequences, probes }: Detecting,
-  { dtype = "float32", onProgress, signal }: DetectOutliersOptions,
+  detecting: Detecting,
+  options: DetectOutliersOptions,
 ): Promise<Record<string, unknown>> {
+  const { dtype = "float32", onProgress, signal, group } = options,
+    { sequences, probes } = detecting;
+  if (group && group.size > 1) return await runSharedDetection(model, detecting, options, group);
   return await runAnalyses(model, sequences.map(({ tokenIds }) => tokenIds), probes, {
     dtype,
     ...onProgress && { onProgress },

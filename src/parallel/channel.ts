@@ -1,7 +1,7 @@
 // How processes find each other, exchange small things, and notice that one is gone: a line to rank 0 each, which
 // hands on what comes. What is large goes through the communicator.
 
-import type { Launch } from "./launch.ts";
+import type { Launch } from "../cuda/launch.ts";
 
 /** How patient a {@linkcode Channel} is, in milliseconds. */
 export interface Patience {

@@ -9,7 +9,7 @@ import {
 import type { Device } from "../cuda/device.ts";
 import config from "../../deno.json" with { type: "json" };
 import { Channel, ParallelError, type Patience } from "./channel.ts";
-import { type Launch, readLaunch } from "./launch.ts";
+import { type Launch, readLaunch } from "../cuda/launch.ts";
 
 /** Values on the device, such as a tensor. */
 export interface Values {

@@ -33,7 +33,7 @@ export {
 } from "../cuda/kernel_source.ts";
 export { CompileError, CudaError, type OutOfMemory, OutOfMemoryError } from "../cuda/errors.ts";
 export { ParallelError, type Patience } from "../parallel/channel.ts";
-export { type Launch, readLaunch } from "../parallel/launch.ts";
+export { type Launch, readLaunch } from "../cuda/launch.ts";
 export { ProcessGroup, type Values } from "../parallel/process_group.ts";
 export { type CommunicatedType, Communicator, type Reduction } from "../cuda/communicator.ts";
 export { LibraryError } from "../ffi/libraries.ts";

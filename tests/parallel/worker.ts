@@ -3,9 +3,11 @@
 import {
   constant,
   copyTask,
+  detectOutliers,
   Device,
   EmergenceWatch,
   gpt2,
+  loadModel,
   ProcessGroup,
   readLog,
   Tensor,
@@ -13,6 +15,7 @@ import {
   train,
   type TrainOptions,
 } from "../../mod.ts";
+import { root } from "../../tools/project.ts";
 
 const [action, json = "{}"] = Deno.args as [string, string?];
 const given = JSON.parse(json);
@@ -114,8 +117,18 @@ async function collectives(group: ProcessGroup): Promise<void> {
 }
 
 await using group = await ProcessGroup.open(device, given.patience && { patience: given.patience });
+/** Analyzes the model in the box; `given` has the options. */
+async function analyzing(group: ProcessGroup): Promise<void> {
+  using model = await loadModel(`${root}/models/box`);
+  const other = Deno.env.get("OUTLIERSCOPE_TEST_TEXT"); // of one rank alone
+  const options = { ...given.options, ...other !== undefined && { texts: [other] } };
+  const analysis = await detectOutliers(model, { ...options, group });
+  tell({ rank: group.rank, analysis });
+}
+
 if (action === "collectives") await collectives(group);
 else if (action === "train") await training(group);
+else if (action === "analyze") await analyzing(group);
 else if (action === "disagree") {
   await group.agree({ "colour of the data": given.colours[group.rank] });
 } else if (action === "wait") {

@@ -1,7 +1,7 @@
 // Which of several processes one is, as launchers say it.
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { firstHost, type Launch, readLaunch } from "../../src/parallel/launch.ts";
+import { firstHost, type Launch, readLaunch } from "../../src/cuda/launch.ts";
 
 const read = (variables: Record<string, string>) => readLaunch((name) => variables[name]);
 
