@@ -1,6 +1,7 @@
 // The models and steps of `./dev bench train`, ours.
 
 import * as o from "../../mod.ts";
+import type { GradientExchange } from "../../src/nn/training/gradient_exchange.ts";
 
 /** A GPT-2 and the batches it is trained on. */
 export interface Setting {
@@ -61,19 +62,36 @@ export class Training implements Disposable {
     return new Training(await o.gpt2({ ...setting, seed: 1 }), setting, dtype);
   }
 
+  /** What is trained. */
+  get parameters(): o.Parameters {
+    return this.#model.parameters;
+  }
+
   get device(): o.Device {
     return this.#model.device;
   }
 
-  /** Queues one step: loss, gradients, clipping, update. */
-  step(): void {
+  /** Queues one step: loss, gradients, which go through `exchange`, clipping, update. */
+  step(exchange?: GradientExchange): void {
     o.scope(() => {
       const loss = this.#model.loss(...this.#batch, { dtype: this.#dtype });
-      loss.backward();
+      exchange?.begin();
+      loss.backward(exchange ? { onLeaf: exchange.onLeaf } : {});
+      exchange?.finish();
       this.#norm.measure(loss.detach());
       this.#optimizer.step(1e-4, this.#norm);
       o.zeroGradients(this.#model.parameters);
     });
+  }
+
+  /** Queues the gradients alone. */
+  gradients(): void {
+    o.scope(() => this.#model.loss(...this.#batch, { dtype: this.#dtype }).backward());
+  }
+
+  /** Frees the gradients. */
+  forget(): void {
+    o.zeroGradients(this.#model.parameters);
   }
 
   [Symbol.dispose](): void {

@@ -68,18 +68,21 @@ function watch(child: Deno.ChildProcess): Rank {
 /**
  * Starts `tests/parallel/worker.ts` as `size` ranks with the environment of `torchrun`.
  *
- * @param env of all, or by rank
+ * @param env what differs by rank
+ * @param within a command that runs each rank's, as on another host
  */
 export function startJob(
   size: number,
   args: string[],
   env: (rank: number) => Record<string, string> = () => ({}),
+  within: (rank: number) => string[] = () => [],
 ): Rank[] {
   const port = `${freePort()}`;
-  return Array.from({ length: size }, (_, rank) =>
-    watch(
-      new Deno.Command(Deno.execPath(), {
-        args: command(args),
+  return Array.from({ length: size }, (_, rank) => {
+    const [program, ...rest] = [...within(rank), Deno.execPath(), ...command(args)];
+    return watch(
+      new Deno.Command(program!, {
+        args: rest,
         env: {
           NO_COLOR: "1",
           OMP_NUM_THREADS: "1",
@@ -95,7 +98,8 @@ export function startJob(
         stdout: "piped",
         stderr: "piped",
       }).spawn(),
-    ));
+    );
+  });
 }
 
 /** Starts it as `size` ranks by `mpirun`, which is the one process here. */

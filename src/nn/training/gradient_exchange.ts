@@ -5,8 +5,10 @@ import type { ProcessGroup } from "../../parallel/process_group.ts";
 import { Stream, type Tensor } from "../../tensor/mod.ts";
 import type { Parameters } from "../optim/optimizer.ts";
 
-/** Bytes of gradients that are sent together: enough for the full rate of a network, few enough to begin early. */
-const BUCKET = 4 * 2 ** 20;
+/** Bytes of gradients that are sent together at most: enough for the full rate of a network. */
+const LARGEST_BUCKET = 25 * 2 ** 20;
+/** How many buckets there are at least, about, so that the first is sent early. */
+const FEWEST_BUCKETS = 8;
 
 interface Bucket {
   parameters: Tensor[];
@@ -36,10 +38,13 @@ export class GradientExchange implements Disposable {
     this.#group = group;
     this.#owners = owners;
     this.#stream = new Stream(group.device);
+    const all = [...parameters.values()];
+    const whole = all.reduce((sum, { size }) => sum + 4 * size, 0);
+    const limit = Math.min(LARGEST_BUCKET, whole / FEWEST_BUCKETS);
     let bucket: Bucket = { parameters: [], left: 0 }, bytes = Infinity;
     // The backward pass comes to the last parameters first.
-    for (const parameter of [...parameters.values()].reverse()) {
-      if (bytes >= BUCKET) {
+    for (const parameter of all.reverse()) {
+      if (bytes >= limit) {
         this.#buckets.push(bucket = { parameters: [], left: 0 });
         bytes = 0;
       }
