@@ -131,33 +131,40 @@ console.log(markdownTable(
   traffic,
 ));
 
-/** A table for H100 GPUs, eight to a node with a network of 400 Gbit/s each, 16,384 tokens on each GPU. */
+/** A table for H100 GPUs, eight to a node, 16,384 tokens on each, by how many network cards a node has. */
 function showPrediction(): void {
   const common = { tokens: 16_384, rate: 4e14, latency: 1e-5 };
   const models = { "124 M": 124e6, "1.3 B": 1.3e9, "6.7 B": 6.7e9 };
+  const ms = (seconds: number) => (1000 * seconds).toFixed(1);
   const rows = Object.entries(models).flatMap(([model, parameters]) =>
-    [1, 8, 64, 256, 1024].map((gpus) => {
-      const bandwidth = gpus <= 8 ? 3.5e11 : 4e10;
-      const { tokensPerSecond, compute, exchange, exposed, efficiency } = predict({
-        ...common,
-        parameters,
-        bandwidth,
-        gpus,
-      });
-      const ms = (seconds: number) => (1000 * seconds).toFixed(1);
-      return [
-        model,
-        `${gpus}`,
-        ms(compute),
-        ms(exchange),
-        ms(exposed),
-        `${(tokensPerSecond / 1e6).toFixed(2)} M`,
-        `${(100 * efficiency).toFixed(0)} %`,
-      ];
-    })
+    [8, 64, 256, 1024].flatMap((gpus) =>
+      (gpus === 8 ? [0] : [8, 1]).map((cards) => {
+        const bandwidth = cards === 0 ? 3.5e11 : cards * 3.75e10;
+        const found = predict({ ...common, parameters, bandwidth, gpus });
+        return [
+          model,
+          `${gpus}`,
+          cards === 0 ? "none" : `${cards}`,
+          ms(found.compute),
+          ms(found.exchange),
+          ms(found.exposed),
+          `${(found.tokensPerSecond / 1e6).toFixed(2)} M`,
+          `${(100 * found.efficiency).toFixed(0)} %`,
+        ];
+      })
+    )
   );
   console.log(markdownTable(
-    ["model", "GPUs", "compute, ms", "exchange, ms", "not hidden, ms", "tokens/s", "efficiency"],
+    [
+      "model",
+      "GPUs",
+      "cards a node",
+      "compute, ms",
+      "exchange, ms",
+      "not hidden, ms",
+      "tokens/s",
+      "efficiency",
+    ],
     rows,
   ));
 }
