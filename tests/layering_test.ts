@@ -56,15 +56,12 @@ const NOT_MIRRORED: Record<string, string> = {
   "src/ffi/nvrtc_symbols.ts":
     "a table: opened in tests/host/open_test.ts and tests/nvidia/nvrtc.ts",
   "src/host/driver/abi.h": "types and codes, compared with NVIDIA's in tests/nvidia/",
-  "src/host/driver/fiber.cpp": "tested by simt_test.ts: every thread of SIMT mode is one",
-  "src/host/driver/fiber.h": "declares what fiber.cpp defines",
   "src/host/driver/host.h": "declarations of what the .cpp files beside it define",
   "src/host/driver/kernel.h": "wraps each kernel: module_test.ts and tests/cuda/kernel_test.ts",
   "src/host/driver/kernel_entry.h": "structs that kernel.h fills and module.cpp reads",
   "src/host/driver/nccl.cpp":
     "tested by tests/parallel/process_group_test.ts, in several processes",
   "src/host/driver/onednn.h": "what blas_test.ts and the tests of softmax compute by",
-  "src/host/driver/kernel_simt.h": "the part of kernel.h that simt_test.ts exercises",
   "src/host/build_nccl.ts": "tested by tests/parallel/process_group_test.ts",
   "src/cuda/communicator.ts": "tested by tests/parallel/process_group_test.ts",
   "src/parallel/channel.ts": "tested by tests/parallel/process_group_test.ts",

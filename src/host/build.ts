@@ -4,6 +4,7 @@
 import {
   cacheDirectory,
   cacheKey,
+  environment,
   makeDirectoryOf,
   readCached,
   writeCached,
@@ -17,20 +18,15 @@ import event from "./driver/event.cpp" with { type: "text" };
 import graph from "./driver/graph.cpp" with { type: "text" };
 import host from "./driver/host.h" with { type: "text" };
 import kernel from "./driver/kernel.h" with { type: "text" };
-import fiber from "./driver/fiber.cpp" with { type: "text" };
-import fiberHeader from "./driver/fiber.h" with { type: "text" };
 import kernelEntry from "./driver/kernel_entry.h" with { type: "text" };
-import kernelSimt from "./driver/kernel_simt.h" with { type: "text" };
 import memory from "./driver/memory.cpp" with { type: "text" };
 import module from "./driver/module.cpp" with { type: "text" };
 import nvrtc from "./driver/nvrtc.cpp" with { type: "text" };
 import onednn from "./driver/onednn.h" with { type: "text" };
-import simt from "./driver/simt.cpp" with { type: "text" };
 import stream from "./driver/stream.cpp" with { type: "text" };
 
 const headers: Record<string, string> = {
   "abi.h": abi,
-  "fiber.h": fiberHeader,
   "host.h": host,
   "onednn.h": onednn,
   "kernel_entry.h": kernelEntry,
@@ -40,14 +36,33 @@ const units: Record<string, string> = {
   "device.cpp": device,
   "dnn.cpp": dnn,
   "event.cpp": event,
-  "fiber.cpp": fiber,
   "graph.cpp": graph,
   "memory.cpp": memory,
   "module.cpp": module,
   "nvrtc.cpp": nvrtc,
-  "simt.cpp": simt,
   "stream.cpp": stream,
 };
+/**
+ * The sources of SIMT mode, where the environment variable `OUTLIERSCOPE_SIMT` asks for it: it is for tests, and so
+ * not in the package.
+ */
+function simtSources(): Record<string, string> {
+  if (!environment("OUTLIERSCOPE_SIMT")) return {};
+  const names = ["simt.cpp", "fiber.cpp", "fiber.h", "kernel_simt.h"];
+  try {
+    return Object.fromEntries(names.map((name) => {
+      const url = new URL(`../../tools/simt/${name}`, import.meta.url);
+      return [name, Deno.readTextFileSync(url)];
+    }));
+  } catch (cause) {
+    throw new HostBuildError(
+      "Cannot use SIMT mode, which OUTLIERSCOPE_SIMT asks for: it is for tests, and only the repository has it",
+      [],
+      { cause },
+    );
+  }
+}
+
 /** Flags that each unit is compiled with. */
 export const FLAGS = ["-std=c++17", "-O2", "-Wall", "-fPIC", "-fopenmp", "-fvisibility=hidden"];
 
@@ -59,8 +74,8 @@ export class HostBuildError extends Error {
   readonly packages: readonly string[];
 
   /** Makes an error that `packages` would mend. */
-  constructor(message: string, packages: readonly string[] = []) {
-    super(message);
+  constructor(message: string, packages: readonly string[] = [], options?: ErrorOptions) {
+    super(message, options);
     this.packages = packages;
   }
 }
@@ -175,23 +190,24 @@ export async function writeSources(
   compiler: string,
   sanitizers: string[] = [],
 ): Promise<string[]> {
+  const { "kernel_simt.h": kernelSimt = "", ...simt } = simtSources();
   const literal = (text: string) => `R"outlierscope(${text})outlierscope"`;
   const embedded = `static const char *const compiler = ${literal(compiler)};\n` +
     `static const char *const kernel_h = ${literal(kernel)};\n` +
     `static const char *const kernel_entry_h = ${literal(kernelEntry)};\n` +
     `static const char *const kernel_simt_h = ${literal(kernelSimt)};\n` +
     `static const char *const sanitizers = ${literal(sanitizers.join(" "))};\n`;
-  const files = { ...headers, ...units, "embedded.h": embedded };
+  const files = { ...headers, ...units, ...simt, "embedded.h": embedded };
   for (const [name, text] of Object.entries(files)) {
     await Deno.writeTextFile(`${directory}/${name}`, text);
   }
-  return Object.keys(units);
+  return Object.keys(files).filter((name) => name.endsWith(".cpp"));
 }
 
 async function build(compiler: string, sanitizers: string[], path: string): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "outlierscope-build-" });
   using _cleanUp = onExit(() => Deno.removeSync(directory, { recursive: true }));
-  await writeSources(directory, compiler, sanitizers);
+  const names = await writeSources(directory, compiler, sanitizers);
   // Optimizing what a sanitizer adds would take a minute. And the compiler itself has no use for the
   // sanitizer's library, which may be preloaded into this process.
   const compile = (args: string[]) =>
@@ -199,11 +215,11 @@ async function build(compiler: string, sanitizers: string[], path: string): Prom
       ? run(compiler, [...args, ...sanitizers, "-O0"], { LD_PRELOAD: "" })
       : run(compiler, args, {});
   const logs = await Promise.all(
-    Object.keys(units).map((unit) =>
+    names.map((unit) =>
       compile([...FLAGS, "-c", `${directory}/${unit}`, "-o", `${directory}/${unit}.o`])
     ),
   );
-  const objects = Object.keys(units).map((unit) => `${directory}/${unit}.o`);
+  const objects = names.map((unit) => `${directory}/${unit}.o`);
   const failure = logs.find((log) => log !== null) ??
     await compile([
       "-shared",
@@ -233,7 +249,7 @@ export async function buildHostDriver(onBuild?: () => void): Promise<HostDriver>
   const compiler = findCompiler();
   const sanitizers = sanitizerOptions();
   const identity = cacheKey([
-    ...Object.entries({ ...headers, ...units, kernel, kernelSimt }).flat(),
+    ...Object.entries({ ...headers, ...units, ...simtSources(), kernel }).flat(),
     ...FLAGS,
     ...sanitizers,
     fileIdentity(compiler),

@@ -105,6 +105,7 @@ const ErrorText *find_error(int code) {
 bool choose_mode() {
   const char *text = getenv("OUTLIERSCOPE_SIMT");
   if (!text || !*text) return true;
+  if (!host::run_simt) return false;
   char *end;
   errno = 0;
   simt_seed = strtoull(text, &end, 10);

@@ -121,9 +121,10 @@ int core_count();
 int warp_size();
 // In SIMT mode: the number that decides in which order the threads of the next launch run.
 uint64_t next_simt_seed();
-// Runs a launch in SIMT mode and returns when it is done. A failure becomes the asynchronous error.
-void run_simt(const outlierscope_kernel &kernel, const outlierscope_grid &grid,
-              const unsigned char *arguments, size_t shared_bytes, uint64_t seed);
+// Runs a launch in SIMT mode and returns when it is done. A failure becomes the asynchronous error. Only
+// there where the driver was built for that mode.
+[[gnu::weak]] void run_simt(const outlierscope_kernel &kernel, const outlierscope_grid &grid,
+                            const unsigned char *arguments, size_t shared_bytes, uint64_t seed);
 
 // Whether AddressSanitizer watches: blocks then run one by one, and no memory is pooled.
 #ifdef __SANITIZE_ADDRESS__
