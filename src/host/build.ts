@@ -43,24 +43,15 @@ const units: Record<string, string> = {
   "stream.cpp": stream,
 };
 /**
- * The sources of SIMT mode, where the environment variable `OUTLIERSCOPE_SIMT` asks for it: it is for tests, and so
- * not in the package.
+ * The sources of SIMT mode, from the folder that the environment variable `OUTLIERSCOPE_SIMT_SOURCES` names: the mode
+ * is for tests, and so not in the package.
  */
 function simtSources(): Record<string, string> {
-  if (!environment("OUTLIERSCOPE_SIMT")) return {};
-  const names = ["simt.cpp", "fiber.cpp", "fiber.h", "kernel_simt.h"];
-  try {
-    return Object.fromEntries(names.map((name) => {
-      const url = new URL(`../../tools/simt/${name}`, import.meta.url);
-      return [name, Deno.readTextFileSync(url)];
-    }));
-  } catch (cause) {
-    throw new HostBuildError(
-      "Cannot use SIMT mode, which OUTLIERSCOPE_SIMT asks for: it is for tests, and only the repository has it",
-      [],
-      { cause },
-    );
-  }
+  const folder = environment("OUTLIERSCOPE_SIMT_SOURCES");
+  const names = folder ? ["simt.cpp", "fiber.cpp", "fiber.h", "kernel_simt.h"] : [];
+  return Object.fromEntries(
+    names.map((name) => [name, Deno.readTextFileSync(`${folder}/${name}`)]),
+  );
 }
 
 /** Flags that each unit is compiled with. */
@@ -74,8 +65,8 @@ export class HostBuildError extends Error {
   readonly packages: readonly string[];
 
   /** Makes an error that `packages` would mend. */
-  constructor(message: string, packages: readonly string[] = [], options?: ErrorOptions) {
-    super(message, options);
+  constructor(message: string, packages: readonly string[] = []) {
+    super(message);
     this.packages = packages;
   }
 }

@@ -126,7 +126,6 @@ const NOT_CALLED = [
   ...["cuGetErrorName", "cuGetErrorString"],
   ...["cuEventDestroy_v2", "cuModuleUnload", "cuMemPoolGetAttribute", "cuStreamIsCapturing"],
   ...["cudnnDestroy", "cudnnDestroyTensorDescriptor"],
-  "nvrtcCompileProgramSync", // as nvrtcCompileProgram
 ];
 
 Deno.test("each call of work with memory, products, streams, events and graphs can fail", async () => {
@@ -177,7 +176,8 @@ Deno.test("each call of work with memory, products, streams, events and graphs c
   assert(calls >= 45, `${calls} calls`);
   const unseen = Object.entries(symbols)
     .filter(([name, symbol]) => symbol.result === STATUS && !seen.has(name))
-    .map(([name]) => name);
+    .map(([name]) => name)
+    .filter((name) => name !== "nvrtcCompileProgramSync"); // of kernels that the cache does not have yet
   assertEquals(unseen.sort(), NOT_CALLED.sort());
 });
 

@@ -150,9 +150,11 @@ uint64_t next_simt_seed() { return simt_seed + simt_launches++ * 0x632be59bd9b4e
 EXPORT CUresult cuInit(unsigned flags) {
   static const bool chosen = choose_mode();
   if (!chosen) {
-    host::set_asynchronous_error(CUDA_ERROR_INVALID_VALUE,
-                                 "OUTLIERSCOPE_SIMT must be a whole number, the seed of the order "
-                                 "in which threads run, or not be set");
+    host::set_asynchronous_error(
+        CUDA_ERROR_INVALID_VALUE,
+        host::run_simt ? "OUTLIERSCOPE_SIMT must be a whole number, the seed of the order in which threads "
+                         "run, or not be set"
+                       : "OUTLIERSCOPE_SIMT asks for a mode that only the tests of the repository have");
     return CUDA_ERROR_INVALID_VALUE;
   }
   if (flags != 0) return CUDA_ERROR_INVALID_VALUE;

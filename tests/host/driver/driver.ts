@@ -11,6 +11,9 @@ import {
 } from "../../../src/ffi/c_memory.ts";
 import type { Libraries } from "../../../src/ffi/libraries.ts";
 import { openHost } from "../../../src/host/open.ts";
+import { root } from "../../../tools/project.ts";
+
+Deno.env.set("OUTLIERSCOPE_SIMT_SOURCES", `${root}/tools/simt`); // as ./dev test does
 
 /** Codes of the driver that tests expect, by the end of NVIDIA's name. */
 export const CODE = {
