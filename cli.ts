@@ -33,40 +33,40 @@ outlierscope COMMAND --help lists the options of a command.
 
 /** Runs a command with its arguments; returns the exit status. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
-  analyze,
-  train,
-  tokenize,
-  compare,
-  doctor,
+	analyze,
+	train,
+	tokenize,
+	compare,
+	doctor,
 };
 
 /** Runs the command; returns the exit status. */
 async function main(args: string[]): Promise<number> {
-  const [name, ...rest] = args;
-  try {
-    if (name === undefined || name === "--help" || name === "-h" || name === "help") {
-      console.log(HELP);
-      return name === undefined ? 2 : 0;
-    }
-    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-    if (!command) {
-      const names = Object.keys(COMMANDS).join(", ");
-      throw new UsageError(`Unknown command "${name}"; there are ${names} (see --help)`);
-    }
-    return await command(rest);
-  } catch (error) {
-    // A TypeError or ReferenceError is a mistake of ours: its stack is worth having.
-    const ours = error instanceof TypeError || error instanceof ReferenceError;
-    const text = error instanceof Error ? (ours ? error.stack : error.message) : String(error);
-    console.error(`error: ${text}`);
-    return error instanceof UsageError ? 2 : 1;
-  }
+	const [name, ...rest] = args;
+	try {
+		if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+			console.log(HELP);
+			return name === undefined ? 2 : 0;
+		}
+		const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+		if (!command) {
+			const names = Object.keys(COMMANDS).join(", ");
+			throw new UsageError(`Unknown command "${name}"; there are ${names} (see --help)`);
+		}
+		return await command(rest);
+	} catch (error) {
+		// A TypeError or ReferenceError is a mistake of ours: its stack is worth having.
+		const ours = error instanceof TypeError || error instanceof ReferenceError;
+		const text = error instanceof Error ? (ours ? error.stack : error.message) : String(error);
+		console.error(`error: ${text}`);
+		return error instanceof UsageError ? 2 : 1;
+	}
 }
 
 if (import.meta.main) {
-  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
-    // `Deno.exit` runs what removes temporary files.
-    Deno.addSignalListener(signal, () => Deno.exit(status));
-  }
-  Deno.exit(await main(Deno.args));
+	for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+		// `Deno.exit` runs what removes temporary files.
+		Deno.addSignalListener(signal, () => Deno.exit(status));
+	}
+	Deno.exit(await main(Deno.args));
 }

@@ -9,5 +9,5 @@ console.log(`Hidden-state outliers in layers ${layers.join(", ") || "none"}`);
 console.log(`Features ${features.map(({ feature }) => feature).join(", ") || "none"}`);
 const { ratio, value, layer, token } = largestRatio;
 console.log(
-  `Largest ${value.toFixed(0)} = ${ratio.toFixed(0)} × mean, layer ${layer}, token ${token}`,
+	`Largest ${value.toFixed(0)} = ${ratio.toFixed(0)} × mean, layer ${layer}, token ${token}`,
 );

@@ -4,13 +4,13 @@
 //   deno run -A examples/train_gpt2.ts [STEPS] [FOLDER]
 
 import {
-  cosine,
-  describeProgress,
-  EmergenceWatch,
-  gpt2,
-  inductionTask,
-  serveLog,
-  train,
+	cosine,
+	describeProgress,
+	EmergenceWatch,
+	gpt2,
+	inductionTask,
+	serveLog,
+	train,
 } from "../mod.ts";
 
 const steps = Number(Deno.args[0] ?? 4000), folder = Deno.args[1] ?? "out/induction";
@@ -21,26 +21,26 @@ await Deno.mkdir(folder, { recursive: true });
 await using page = serveLog(`${folder}/log.jsonl`);
 console.log(`Curves: ${page.url}`);
 using model = await gpt2({
-  layers: 3,
-  heads: 4,
-  hiddenSize: 128,
-  vocabularySize: 64,
-  contextLength: 64,
+	layers: 3,
+	heads: 4,
+	hiddenSize: 128,
+	vocabularySize: 64,
+	contextLength: 64,
 });
 const result = await train(model, {
-  data: inductionTask(),
-  steps,
-  batchSize: 32,
-  tokens: 64,
-  schedule: cosine({ peak: 2e-3, warmUp: Math.min(100, steps), steps, minimum: 6e-4 }),
-  dtype: "bfloat16",
-  evaluation: { interval: 250, sequences: 128 },
-  metrics: { watch: new EmergenceWatch(), interval: 250, sequences: 16 },
-  checkpoints: { folder, interval: 500 },
-  resume: true,
-  log: `${folder}/log.jsonl`,
-  signal: stop.signal,
-  onProgress: (progress) => progress.step % 10 === 0 && console.log(describeProgress(progress)),
+	data: inductionTask(),
+	steps,
+	batchSize: 32,
+	tokens: 64,
+	schedule: cosine({ peak: 2e-3, warmUp: Math.min(100, steps), steps, minimum: 6e-4 }),
+	dtype: "bfloat16",
+	evaluation: { interval: 250, sequences: 128 },
+	metrics: { watch: new EmergenceWatch(), interval: 250, sequences: 16 },
+	checkpoints: { folder, interval: 500 },
+	resume: true,
+	log: `${folder}/log.jsonl`,
+	signal: stop.signal,
+	onProgress: (progress) => progress.step % 10 === 0 && console.log(describeProgress(progress)),
 });
 console.log(`After step ${result.step} the loss of new sequences is ${result.validationLoss}`);
 Deno.exit();

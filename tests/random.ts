@@ -8,8 +8,8 @@ export const seed: number = chooseSeed();
 
 /** The generator, with the seed of this process. */
 export class Random extends SeededRandom {
-  /** @param stream keeps tests apart that share the process's seed */
-  constructor(stream = 0) {
-    super(seed, stream);
-  }
+	/** @param stream keeps tests apart that share the process's seed */
+	constructor(stream = 0) {
+		super(seed, stream);
+	}
 }

@@ -6,11 +6,11 @@
 const root = new URL("../", import.meta.url);
 const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
 for (const [name, target] of Object.entries<string>(config.imports)) {
-  if (target.startsWith("jsr:")) delete config.imports[name];
+	if (target.startsWith("jsr:")) delete config.imports[name];
 }
 Object.assign(config.imports, {
-  "@std/assert": "./tools/std/assert.ts",
-  "@std/cli/parse-args": "./tools/std/parse_args.ts",
+	"@std/assert": "./tools/std/assert.ts",
+	"@std/cli/parse-args": "./tools/std/parse_args.ts",
 });
 config.publish.include.push("tools/std/"); // So that the dry run of publishing finds them.
 const path = new URL(".offline.deno.json", root);

@@ -12,6 +12,6 @@ import { root } from "./project.ts";
 const functions = Object.keys({ ...cublasSymbols, ...cudnnSymbols, ...ncclSymbols });
 const prototypes = await readPrototypes("libraries", functions);
 await Deno.writeTextFile(
-  `${root}/tests/fixtures/nvidia_prototypes.json`,
-  JSON.stringify(prototypes, null, 2) + "\n",
+	`${root}/tests/fixtures/nvidia_prototypes.json`,
+	JSON.stringify(prototypes, null, 2) + "\n",
 );

@@ -9,8 +9,8 @@ const sequences: number[][] = JSON.parse(await Deno.readTextFile(path));
 using model = await loadModel("smollm2");
 let best = Infinity;
 for (let i = 0; i < 2; i++) {
-  const start = performance.now();
-  for (const h of await model.forward(sequences, { dtype })) h.dispose();
-  best = Math.min(best, (performance.now() - start) / 1000);
+	const start = performance.now();
+	for (const h of await model.forward(sequences, { dtype })) h.dispose();
+	best = Math.min(best, (performance.now() - start) / 1000);
 }
 console.log(best);

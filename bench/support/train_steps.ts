@@ -12,22 +12,22 @@ const { device } = training;
 
 /** The most memory that this process has had. */
 function peak(): number {
-  const status = Deno.readTextFileSync("/proc/self/status");
-  return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) * 1024;
+	const status = Deno.readTextFileSync("/proc/self/status");
+	return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) * 1024;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  if (line === "peak") {
-    console.log(peak());
-    continue;
-  }
-  const begin = performance.now();
-  let previous = device.mark();
-  for (let step = 0; step < Number(line); step++) {
-    training.step();
-    await previous.reached(); // one step is queued ahead, as the trainer does
-    previous = device.mark();
-  }
-  await previous.reached();
-  console.log((performance.now() - begin) / 1000);
+	if (line === "peak") {
+		console.log(peak());
+		continue;
+	}
+	const begin = performance.now();
+	let previous = device.mark();
+	for (let step = 0; step < Number(line); step++) {
+		training.step();
+		await previous.reached(); // one step is queued ahead, as the trainer does
+		previous = device.mark();
+	}
+	await previous.reached();
+	console.log((performance.now() - begin) / 1000);
 }

@@ -2,20 +2,20 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import {
-  type Attention,
-  attentionNamed,
-  attentions,
-  compareAttentions,
-  type CompareResults,
-  copyTask,
-  type DataSource,
-  type ExperimentPreset,
-  experimentPresets,
-  type ExperimentSetting,
-  inductionTask,
-  randomWindows,
-  TokenFile,
-  writeComparison,
+	type Attention,
+	attentionNamed,
+	attentions,
+	compareAttentions,
+	type CompareResults,
+	copyTask,
+	type DataSource,
+	type ExperimentPreset,
+	experimentPresets,
+	type ExperimentSetting,
+	inductionTask,
+	randomWindows,
+	TokenFile,
+	writeComparison,
 } from "../../mod.ts";
 import { type CompareText, readCompareText } from "./compare_text.ts";
 import { Progress } from "./progress.ts";
@@ -55,150 +55,150 @@ Examples:
 const PAPER = "softmax,fixed-bias,context-bias,attention-bias,context-scaling,sigmoid";
 
 const STRINGS = [
-  "preset",
-  "variants",
-  "seeds",
-  "steps",
-  "architecture",
-  "data",
-  "sentence",
-  "dtype",
-  "out",
+	"preset",
+	"variants",
+	"seeds",
+	"steps",
+	"architecture",
+	"data",
+	"sentence",
+	"dtype",
+	"out",
 ] as const;
 
 type Flags = Partial<Record<typeof STRINGS[number], string>>;
 
 function parse(args: string[]): Flags | "help" {
-  const flags = parseArgs(args, {
-    string: [...STRINGS],
-    boolean: ["help"],
-    alias: { h: "help" },
-    unknown: refuseUnknown("variants are given with --variants"),
-  });
-  return flags.help ? "help" : flags as Flags;
+	const flags = parseArgs(args, {
+		string: [...STRINGS],
+		boolean: ["help"],
+		alias: { h: "help" },
+		unknown: refuseUnknown("variants are given with --variants"),
+	});
+	return flags.help ? "help" : flags as Flags;
 }
 
 function readAttentions(list: string): Attention[] {
-  const names = list === "all" ? Object.keys(attentions) : list.split(",");
-  try {
-    return names.map((name) => attentionNamed(name.trim()));
-  } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(error.message, { cause: error });
-    throw error;
-  }
+	const names = list === "all" ? Object.keys(attentions) : list.split(",");
+	try {
+		return names.map((name) => attentionNamed(name.trim()));
+	} catch (error) {
+		if (error instanceof RangeError) throw new UsageError(error.message, { cause: error });
+		throw error;
+	}
 }
 
 /** What a preset is trained on. */
 interface Source extends Disposable {
-  data: (seed: number) => DataSource;
-  sentence?: { ids: readonly number[]; texts: readonly string[] };
+	data: (seed: number) => DataSource;
+	sentence?: { ids: readonly number[]; texts: readonly string[] };
 }
 
 async function openSource(
-  preset: ExperimentPreset,
-  setting: ExperimentSetting,
-  flags: Flags,
+	preset: ExperimentPreset,
+	setting: ExperimentSetting,
+	flags: Flags,
 ): Promise<Source> {
-  const { data: path } = flags, { vocabularySize } = setting;
-  if (preset === "copy" || preset === "induction") {
-    if (path !== undefined) {
-      throw new UsageError(
-        `The preset ${preset} makes its own data; --data goes with small and gpt2`,
-      );
-    }
-    const task = preset === "copy" ? copyTask : inductionTask;
-    return { data: (seed) => task({ seed }), [Symbol.dispose]: () => {} };
-  }
-  if (path?.endsWith(".bin")) {
-    const tokens = await TokenFile.open(path, { vocabularySize });
-    const ids = flags.sentence?.split(",").map(Number);
-    const wrong = ids?.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
-    if (wrong !== undefined) {
-      throw new UsageError(
-        `--sentence has ${wrong}, which is no token id from 0 to ${vocabularySize - 1}`,
-      );
-    }
-    return {
-      data: (seed) => randomWindows(tokens, { seed, vocabularySize }),
-      ...ids && { sentence: { ids, texts: ids.map(String) } },
-      [Symbol.dispose]: () => tokens[Symbol.dispose](),
-    };
-  }
-  if (preset === "gpt2") {
-    throw new UsageError(
-      "The preset gpt2 needs --data with token ids of GPT-2's vocabulary (*.bin)",
-    );
-  }
-  let text: CompareText;
-  try {
-    text = await readCompareText(path, vocabularySize);
-  } catch (error) {
-    throw new UsageError(`Cannot read text: ${reason(error)}`, { cause: error });
-  }
-  return {
-    data: (seed) => randomWindows(text.tokens, { seed, vocabularySize, start: 0 }),
-    sentence: text.sentence,
-    [Symbol.dispose]: () => {},
-  };
+	const { data: path } = flags, { vocabularySize } = setting;
+	if (preset === "copy" || preset === "induction") {
+		if (path !== undefined) {
+			throw new UsageError(
+				`The preset ${preset} makes its own data; --data goes with small and gpt2`,
+			);
+		}
+		const task = preset === "copy" ? copyTask : inductionTask;
+		return { data: (seed) => task({ seed }), [Symbol.dispose]: () => {} };
+	}
+	if (path?.endsWith(".bin")) {
+		const tokens = await TokenFile.open(path, { vocabularySize });
+		const ids = flags.sentence?.split(",").map(Number);
+		const wrong = ids?.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
+		if (wrong !== undefined) {
+			throw new UsageError(
+				`--sentence has ${wrong}, which is no token id from 0 to ${vocabularySize - 1}`,
+			);
+		}
+		return {
+			data: (seed) => randomWindows(tokens, { seed, vocabularySize }),
+			...ids && { sentence: { ids, texts: ids.map(String) } },
+			[Symbol.dispose]: () => tokens[Symbol.dispose](),
+		};
+	}
+	if (preset === "gpt2") {
+		throw new UsageError(
+			"The preset gpt2 needs --data with token ids of GPT-2's vocabulary (*.bin)",
+		);
+	}
+	let text: CompareText;
+	try {
+		text = await readCompareText(path, vocabularySize);
+	} catch (error) {
+		throw new UsageError(`Cannot read text: ${reason(error)}`, { cause: error });
+	}
+	return {
+		data: (seed) => randomWindows(text.tokens, { seed, vocabularySize, start: 0 }),
+		sentence: text.sentence,
+		[Symbol.dispose]: () => {},
+	};
 }
 
 /** The headline numbers of all runs. */
 function summary({ pieces }: CompareResults): string {
-  const rows = pieces.map(({ variant, seed, measurements, problem }) => {
-    const name = variant.padEnd(22) + String(seed).padStart(4), last = measurements.at(-1);
-    if (problem !== null || !last) return `${name}  ${problem}`;
-    const { peak, gatedSinkRate, valueRatio } = last.headline;
-    return name + last.loss.toFixed(3).padStart(9) + peak.toPrecision(3).padStart(11) +
-      `${(100 * gatedSinkRate).toFixed(0)} %`.padStart(12) + valueRatio.toFixed(2).padStart(13);
-  });
-  return ["variant               seed     loss  peak/mean  sink heads  value ratio", ...rows]
-    .join("\n");
+	const rows = pieces.map(({ variant, seed, measurements, problem }) => {
+		const name = variant.padEnd(22) + String(seed).padStart(4), last = measurements.at(-1);
+		if (problem !== null || !last) return `${name}  ${problem}`;
+		const { peak, gatedSinkRate, valueRatio } = last.headline;
+		return name + last.loss.toFixed(3).padStart(9) + peak.toPrecision(3).padStart(11) +
+			`${(100 * gatedSinkRate).toFixed(0)} %`.padStart(12) + valueRatio.toFixed(2).padStart(13);
+	});
+	return ["variant               seed     loss  peak/mean  sink heads  value ratio", ...rows]
+		.join("\n");
 }
 
 /** Runs the command `compare`. */
 export async function compare(args: string[]): Promise<number> {
-  const flags = parse(args);
-  if (flags === "help") {
-    console.log(HELP);
-    return 0;
-  }
-  const preset = parseChoice(
-    "preset",
-    flags.preset ?? "copy",
-    Object.keys(experimentPresets) as ExperimentPreset[],
-  );
-  const setting: ExperimentSetting = {
-    ...experimentPresets[preset],
-    architecture: parseChoice("architecture", flags.architecture ?? "gpt2", ["gpt2", "llama"]),
-    dtype: parseChoice("dtype", flags.dtype ?? "bfloat16", ["float32", "bfloat16"]),
-    ...flags.steps !== undefined && { steps: parseWhole("steps", flags.steps) },
-  };
-  const chosen = readAttentions(flags.variants ?? PAPER);
-  const seeds = Array.from({ length: parseWhole("seeds", flags.seeds ?? "1") }, (_, i) => i + 1);
-  const folder = flags.out ?? `out/${preset}`;
-  using source = await openSource(preset, setting, flags);
-  const progress = new Progress();
-  progress.say(`Training ${chosen.length * seeds.length} models of ${setting.steps} updates each`);
-  let results: CompareResults;
-  try {
-    results = await compareAttentions({
-      setting,
-      attentions: chosen,
-      seeds,
-      data: source.data,
-      ...source.sentence && { sentence: source.sentence },
-      folder,
-      onProgress: ({ variant, seed, done, total, loss }) =>
-        progress.update(`${variant}, seed ${seed}, loss ${loss.toFixed(3)}`, done, total),
-    });
-  } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(error.message, { cause: error });
-    throw error;
-  } finally {
-    progress.end();
-  }
-  await writeComparison(results, folder);
-  console.log(summary(results));
-  console.log(`Report: ${folder}/report.html`);
-  return 0;
+	const flags = parse(args);
+	if (flags === "help") {
+		console.log(HELP);
+		return 0;
+	}
+	const preset = parseChoice(
+		"preset",
+		flags.preset ?? "copy",
+		Object.keys(experimentPresets) as ExperimentPreset[],
+	);
+	const setting: ExperimentSetting = {
+		...experimentPresets[preset],
+		architecture: parseChoice("architecture", flags.architecture ?? "gpt2", ["gpt2", "llama"]),
+		dtype: parseChoice("dtype", flags.dtype ?? "bfloat16", ["float32", "bfloat16"]),
+		...flags.steps !== undefined && { steps: parseWhole("steps", flags.steps) },
+	};
+	const chosen = readAttentions(flags.variants ?? PAPER);
+	const seeds = Array.from({ length: parseWhole("seeds", flags.seeds ?? "1") }, (_, i) => i + 1);
+	const folder = flags.out ?? `out/${preset}`;
+	using source = await openSource(preset, setting, flags);
+	const progress = new Progress();
+	progress.say(`Training ${chosen.length * seeds.length} models of ${setting.steps} updates each`);
+	let results: CompareResults;
+	try {
+		results = await compareAttentions({
+			setting,
+			attentions: chosen,
+			seeds,
+			data: source.data,
+			...source.sentence && { sentence: source.sentence },
+			folder,
+			onProgress: ({ variant, seed, done, total, loss }) =>
+				progress.update(`${variant}, seed ${seed}, loss ${loss.toFixed(3)}`, done, total),
+		});
+	} catch (error) {
+		if (error instanceof RangeError) throw new UsageError(error.message, { cause: error });
+		throw error;
+	} finally {
+		progress.end();
+	}
+	await writeComparison(results, folder);
+	console.log(summary(results));
+	console.log(`Report: ${folder}/report.html`);
+	return 0;
 }

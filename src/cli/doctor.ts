@@ -24,26 +24,26 @@ OUTLIERSCOPE_DEVICE=cuda or host chooses the device; by default a GPU if there i
 
 /** Runs the command `doctor`; returns the exit status. */
 export async function doctor(args: string[]): Promise<number> {
-  const flags = parseArgs(args, {
-    boolean: ["json", "help"],
-    alias: { h: "help" },
-    unknown: (argument) => {
-      throw new UsageError(`Unknown argument ${argument}; --help lists the options`);
-    },
-  });
-  if (flags.help) {
-    console.log(HELP);
-    return 0;
-  }
-  const progress = new Progress();
-  try {
-    const examination = await examine({
-      onPrepare: (what) => progress.say(`First use on this machine: ${what} (some seconds)`),
-    });
-    progress.end();
-    console.log(flags.json ? JSON.stringify(examination) : formatExamination(examination));
-    return isHealthy(examination) ? 0 : 1;
-  } finally {
-    progress.end();
-  }
+	const flags = parseArgs(args, {
+		boolean: ["json", "help"],
+		alias: { h: "help" },
+		unknown: (argument) => {
+			throw new UsageError(`Unknown argument ${argument}; --help lists the options`);
+		},
+	});
+	if (flags.help) {
+		console.log(HELP);
+		return 0;
+	}
+	const progress = new Progress();
+	try {
+		const examination = await examine({
+			onPrepare: (what) => progress.say(`First use on this machine: ${what} (some seconds)`),
+		});
+		progress.end();
+		console.log(flags.json ? JSON.stringify(examination) : formatExamination(examination));
+		return isHealthy(examination) ? 0 : 1;
+	} finally {
+		progress.end();
+	}
 }

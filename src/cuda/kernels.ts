@@ -36,50 +36,50 @@ import swapAxes from "./kernels/swap_axes.cu" with { type: "text" };
 import unary from "./kernels/unary.cu" with { type: "text" };
 
 const texts = {
-  "activation.cu": activation,
-  "attention.cu": attention,
-  "binary.cu": binary,
-  "cast.cu": cast,
-  "compare.cu": compare,
-  "copy.cu": copy,
-  "cross_entropy.cu": crossEntropy,
-  "dequantize.cu": dequantize,
-  "dequantize_grid.cu": dequantizeGrid,
-  "dequantize_i.cu": dequantizeI,
-  "dequantize_k.cu": dequantizeK,
-  "find.cu": find,
-  "gated.cu": gated,
-  "gather.cu": gather,
-  "in_place.cu": inPlace,
-  "masks.cu": masks,
-  "losses.cu": losses,
-  "norm.cu": norm,
-  "norm_backward.cu": normBackward,
-  "optimizer.cu": optimizer,
-  "random.cu": random,
-  "reduce.cu": reduce,
-  "rotary.cu": rotary,
-  "scan.cu": scan,
-  "scatter.cu": scatter,
-  "select.cu": select,
-  "softmax.cu": softmax,
-  "sort.cu": sort,
-  "spread.cu": spread,
-  "statistics.cu": statistics,
-  "swap_axes.cu": swapAxes,
-  "unary.cu": unary,
+	"activation.cu": activation,
+	"attention.cu": attention,
+	"binary.cu": binary,
+	"cast.cu": cast,
+	"compare.cu": compare,
+	"copy.cu": copy,
+	"cross_entropy.cu": crossEntropy,
+	"dequantize.cu": dequantize,
+	"dequantize_grid.cu": dequantizeGrid,
+	"dequantize_i.cu": dequantizeI,
+	"dequantize_k.cu": dequantizeK,
+	"find.cu": find,
+	"gated.cu": gated,
+	"gather.cu": gather,
+	"in_place.cu": inPlace,
+	"masks.cu": masks,
+	"losses.cu": losses,
+	"norm.cu": norm,
+	"norm_backward.cu": normBackward,
+	"optimizer.cu": optimizer,
+	"random.cu": random,
+	"reduce.cu": reduce,
+	"rotary.cu": rotary,
+	"scan.cu": scan,
+	"scatter.cu": scatter,
+	"select.cu": select,
+	"softmax.cu": softmax,
+	"sort.cu": sort,
+	"spread.cu": spread,
+	"statistics.cu": statistics,
+	"swap_axes.cu": swapAxes,
+	"unary.cu": unary,
 };
 
 /** Every kernel source. */
 export const kernelSources: KernelSource[] = Object.entries(texts)
-  .map(([name, text]) => ({ name, text }));
+	.map(([name, text]) => ({ name, text }));
 
 let byKernel: Map<string, KernelSource> | undefined;
 
 /** The source that has the kernel of this name, if one has. */
 export function sourceOf(kernel: string): KernelSource | undefined {
-  byKernel ??= new Map(
-    kernelSources.flatMap((source) => parseKernels(source.text).map(({ name }) => [name, source])),
-  );
-  return byKernel.get(kernel);
+	byKernel ??= new Map(
+		kernelSources.flatMap((source) => parseKernels(source.text).map(({ name }) => [name, source])),
+	);
+	return byKernel.get(kernel);
 }

@@ -12,24 +12,24 @@ import { openHost } from "../host/open.ts";
  * @throws {LibraryError} if `cuda` is forced and there is no usable NVIDIA device
  */
 export async function openLibraries(onBuild?: () => void): Promise<Libraries> {
-  const forced = Deno.env.get("OUTLIERSCOPE_DEVICE");
-  if (forced && forced !== "cuda" && forced !== "host") {
-    throw new RangeError(
-      `Cannot use OUTLIERSCOPE_DEVICE="${forced}": it must be "cuda" or "host", or not set`,
-    );
-  }
-  if (forced === "host") return await openHost(onBuild);
-  try {
-    return openNvidia();
-  } catch (error) {
-    if (!(error instanceof LibraryError)) throw error;
-    if (error.cause instanceof Deno.errors.NotCapable) throw error; // the host driver would fail too
-    if (forced === "cuda") {
-      throw new LibraryError(
-        `Cannot use an NVIDIA device, which OUTLIERSCOPE_DEVICE=cuda asks for: ${error.message}`,
-        { cause: error },
-      );
-    }
-    return await openHost(onBuild);
-  }
+	const forced = Deno.env.get("OUTLIERSCOPE_DEVICE");
+	if (forced && forced !== "cuda" && forced !== "host") {
+		throw new RangeError(
+			`Cannot use OUTLIERSCOPE_DEVICE="${forced}": it must be "cuda" or "host", or not set`,
+		);
+	}
+	if (forced === "host") return await openHost(onBuild);
+	try {
+		return openNvidia();
+	} catch (error) {
+		if (!(error instanceof LibraryError)) throw error;
+		if (error.cause instanceof Deno.errors.NotCapable) throw error; // the host driver would fail too
+		if (forced === "cuda") {
+			throw new LibraryError(
+				`Cannot use an NVIDIA device, which OUTLIERSCOPE_DEVICE=cuda asks for: ${error.message}`,
+				{ cause: error },
+			);
+		}
+		return await openHost(onBuild);
+	}
 }

@@ -6,5 +6,5 @@ export { readCached, writeCached } from "../host/cache_directory.ts";
 
 /** Where the compiled form of a source with these dependencies is kept. */
 export function cachePath(dependencies: string[]): string {
-  return `${cacheDirectory()}/kernels/${cacheKey(dependencies)}.bin`;
+	return `${cacheDirectory()}/kernels/${cacheKey(dependencies)}.bin`;
 }

@@ -6,7 +6,7 @@ const buffers = new WeakSet<ArrayBufferLike>();
 
 /** Whether a view lies in page-locked memory. */
 export function isPinned(view: ArrayBufferView): boolean {
-  return buffers.has(view.buffer);
+	return buffers.has(view.buffer);
 }
 
 /**
@@ -14,33 +14,33 @@ export function isPinned(view: ArrayBufferView): boolean {
  * queued before is done, so it must not change until then; see {@linkcode Device.upload}.
  */
 export class PinnedMemory implements Disposable {
-  /** The memory. Its length is 0 once it was freed. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly #device: Device;
-  readonly #pointer: bigint;
+	/** The memory. Its length is 0 once it was freed. */
+	readonly bytes: Uint8Array<ArrayBuffer>;
+	readonly #device: Device;
+	readonly #pointer: bigint;
 
-  /** Allocates zeroed memory. */
-  constructor(device: Device, byteLength: number) {
-    device.refuseInCapture("allocate page-locked memory");
-    this.#device = device;
-    const { driver } = device.libraries;
-    const pointer = this.#pointer = device.made(
-      "cuMemHostAlloc",
-      (out) => driver.cuMemHostAlloc(out, Math.max(1, byteLength), 0),
-      `asked for ${byteLength} bytes of page-locked memory`,
-    );
-    const memory = Deno.UnsafePointer.create(pointer)!;
-    this.bytes = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(memory, byteLength)).fill(0);
-    buffers.add(this.bytes.buffer);
-  }
+	/** Allocates zeroed memory. */
+	constructor(device: Device, byteLength: number) {
+		device.refuseInCapture("allocate page-locked memory");
+		this.#device = device;
+		const { driver } = device.libraries;
+		const pointer = this.#pointer = device.made(
+			"cuMemHostAlloc",
+			(out) => driver.cuMemHostAlloc(out, Math.max(1, byteLength), 0),
+			`asked for ${byteLength} bytes of page-locked memory`,
+		);
+		const memory = Deno.UnsafePointer.create(pointer)!;
+		this.bytes = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(memory, byteLength)).fill(0);
+		buffers.add(this.bytes.buffer);
+	}
 
-  /** Frees the memory once the copies queued from and to it are done. Doing so twice is harmless. */
-  [Symbol.dispose](): void {
-    if (this.bytes.buffer.detached) return;
-    this.#device.refuseInCapture("free page-locked memory");
-    const { driver } = this.#device.libraries;
-    this.#device.check("cuCtxSynchronize", driver.cuCtxSynchronize());
-    this.bytes.buffer.transfer(0); // from here on views of it are empty, and not of freed memory
-    this.#device.check("cuMemFreeHost", driver.cuMemFreeHost(this.#pointer));
-  }
+	/** Frees the memory once the copies queued from and to it are done. Doing so twice is harmless. */
+	[Symbol.dispose](): void {
+		if (this.bytes.buffer.detached) return;
+		this.#device.refuseInCapture("free page-locked memory");
+		const { driver } = this.#device.libraries;
+		this.#device.check("cuCtxSynchronize", driver.cuCtxSynchronize());
+		this.bytes.buffer.transfer(0); // from here on views of it are empty, and not of freed memory
+		this.#device.check("cuMemFreeHost", driver.cuMemFreeHost(this.#pointer));
+	}
 }

@@ -15,54 +15,54 @@ const zero = new Uint8Array(Float32Array.of(0).buffer);
 
 /** A device's handle of cuDNN, and the one descriptor that all calls use. */
 interface Context {
-  handle: bigint;
-  descriptor: bigint;
+	handle: bigint;
+	descriptor: bigint;
 }
 
 const contexts = new WeakMap<Device, Context>();
 
 function contextOf(device: Device): Context {
-  const known = contexts.get(device);
-  if (known) return known;
-  const { libraries } = device;
-  const cudnn = libraries.cudnn();
-  const out = new OutParameter();
-  checkCudnn(libraries, "cudnnCreate", cudnn.cudnnCreate(out.buffer));
-  const handle = out.handle;
-  checkCudnn(
-    libraries,
-    "cudnnCreateTensorDescriptor",
-    cudnn.cudnnCreateTensorDescriptor(out.buffer),
-  );
-  const context = { handle, descriptor: out.handle };
-  contexts.set(device, context);
-  return context;
+	const known = contexts.get(device);
+	if (known) return known;
+	const { libraries } = device;
+	const cudnn = libraries.cudnn();
+	const out = new OutParameter();
+	checkCudnn(libraries, "cudnnCreate", cudnn.cudnnCreate(out.buffer));
+	const handle = out.handle;
+	checkCudnn(
+		libraries,
+		"cudnnCreateTensorDescriptor",
+		cudnn.cudnnCreateTensorDescriptor(out.buffer),
+	);
+	const context = { handle, descriptor: out.handle };
+	contexts.set(device, context);
+	return context;
 }
 
 /** Sets the handle to the current stream and the descriptor to a shape. */
 function describe(device: Device, rows: number, columns: number): Context {
-  const context = contextOf(device);
-  const cudnn = device.libraries.cudnn();
-  checkCudnn(
-    device.libraries,
-    "cudnnSetStream",
-    cudnn.cudnnSetStream(context.handle, device.stream),
-  );
-  checkCudnn(
-    device.libraries,
-    "cudnnSetTensor4dDescriptor",
-    cudnn.cudnnSetTensor4dDescriptor(
-      context.descriptor,
-      CUDNN_TENSOR_NCHW,
-      CUDNN_DATA_FLOAT,
-      rows,
-      columns,
-      1,
-      1,
-    ),
-    `a matrix of ${rows}×${columns}`,
-  );
-  return context;
+	const context = contextOf(device);
+	const cudnn = device.libraries.cudnn();
+	checkCudnn(
+		device.libraries,
+		"cudnnSetStream",
+		cudnn.cudnnSetStream(context.handle, device.stream),
+	);
+	checkCudnn(
+		device.libraries,
+		"cudnnSetTensor4dDescriptor",
+		cudnn.cudnnSetTensor4dDescriptor(
+			context.descriptor,
+			CUDNN_TENSOR_NCHW,
+			CUDNN_DATA_FLOAT,
+			rows,
+			columns,
+			1,
+			1,
+		),
+		`a matrix of ${rows}×${columns}`,
+	);
+	return context;
 }
 
 /**
@@ -71,29 +71,29 @@ function describe(device: Device, rows: number, columns: number): Context {
  * @throws {LibraryError} if cuDNN is not installed
  */
 export function softmax(
-  device: Device,
-  rows: number,
-  columns: number,
-  x: number,
-  y: number,
+	device: Device,
+	rows: number,
+	columns: number,
+	x: number,
+	y: number,
 ): void {
-  const { handle, descriptor } = describe(device, rows, columns);
-  checkCudnn(
-    device.libraries,
-    "cudnnSoftmaxForward",
-    device.libraries.cudnn().cudnnSoftmaxForward(
-      handle,
-      CUDNN_SOFTMAX_ACCURATE,
-      CUDNN_SOFTMAX_MODE_INSTANCE,
-      one,
-      descriptor,
-      x,
-      zero,
-      descriptor,
-      y,
-    ),
-    `a matrix of ${rows}×${columns}`,
-  );
+	const { handle, descriptor } = describe(device, rows, columns);
+	checkCudnn(
+		device.libraries,
+		"cudnnSoftmaxForward",
+		device.libraries.cudnn().cudnnSoftmaxForward(
+			handle,
+			CUDNN_SOFTMAX_ACCURATE,
+			CUDNN_SOFTMAX_MODE_INSTANCE,
+			one,
+			descriptor,
+			x,
+			zero,
+			descriptor,
+			y,
+		),
+		`a matrix of ${rows}×${columns}`,
+	);
 }
 
 /**
@@ -103,30 +103,30 @@ export function softmax(
  * @throws {LibraryError} if cuDNN is not installed
  */
 export function softmaxBackward(
-  device: Device,
-  rows: number,
-  columns: number,
-  y: number,
-  dy: number,
-  dx: number,
+	device: Device,
+	rows: number,
+	columns: number,
+	y: number,
+	dy: number,
+	dx: number,
 ): void {
-  const { handle, descriptor } = describe(device, rows, columns);
-  checkCudnn(
-    device.libraries,
-    "cudnnSoftmaxBackward",
-    device.libraries.cudnn().cudnnSoftmaxBackward(
-      handle,
-      CUDNN_SOFTMAX_ACCURATE,
-      CUDNN_SOFTMAX_MODE_INSTANCE,
-      one,
-      descriptor,
-      y,
-      descriptor,
-      dy,
-      zero,
-      descriptor,
-      dx,
-    ),
-    `a matrix of ${rows}×${columns}`,
-  );
+	const { handle, descriptor } = describe(device, rows, columns);
+	checkCudnn(
+		device.libraries,
+		"cudnnSoftmaxBackward",
+		device.libraries.cudnn().cudnnSoftmaxBackward(
+			handle,
+			CUDNN_SOFTMAX_ACCURATE,
+			CUDNN_SOFTMAX_MODE_INSTANCE,
+			one,
+			descriptor,
+			y,
+			descriptor,
+			dy,
+			zero,
+			descriptor,
+			dx,
+		),
+		`a matrix of ${rows}×${columns}`,
+	);
 }

@@ -36,45 +36,45 @@ import { selfTests as unary } from "./self_test/unary.ts";
 
 /** Every self-test. */
 export const selfTests: SelfTest[] = [
-  ...activation,
-  ...attention,
-  ...binary,
-  ...cast,
-  ...copy,
-  ...crossEntropy,
-  ...dequantize,
-  ...find,
-  ...gather,
-  ...inPlace,
-  ...masks,
-  ...losses,
-  ...norm,
-  ...normBackward,
-  ...optimizer,
-  ...randomNumbers,
-  ...reduce,
-  ...rotary,
-  ...scan,
-  ...scatter,
-  ...softmax,
-  ...sort,
-  ...spread,
-  ...statistics,
-  ...swapAxes,
-  ...unary,
-  ...gemm,
+	...activation,
+	...attention,
+	...binary,
+	...cast,
+	...copy,
+	...crossEntropy,
+	...dequantize,
+	...find,
+	...gather,
+	...inPlace,
+	...masks,
+	...losses,
+	...norm,
+	...normBackward,
+	...optimizer,
+	...randomNumbers,
+	...reduce,
+	...rotary,
+	...scan,
+	...scatter,
+	...softmax,
+	...sort,
+	...spread,
+	...statistics,
+	...swapAxes,
+	...unary,
+	...gemm,
 ];
 
 /** How a kernel did. */
 export interface SelfTestResult {
-  /** The kernel's name, or what was checked. */
-  name: string;
-  /** Whether its results are right. */
-  ok: boolean;
-  /** The largest error, relative to the sizes that errors are judged by; null if it failed. */
-  largestError: number | null;
-  /** What is wrong, if it failed. */
-  problem: string | null;
+	/** The kernel's name, or what was checked. */
+	name: string;
+	/** Whether its results are right. */
+	ok: boolean;
+	/** The largest error, relative to the sizes that errors are judged by; null if it failed. */
+	largestError: number | null;
+	/** What is wrong, if it failed. */
+	problem: string | null;
 }
 
 /**
@@ -85,34 +85,34 @@ export interface SelfTestResult {
  * @returns a result a kernel in the order of the tests, and failures for kernels that no test covers
  */
 export function runSelfTests(
-  device: Device,
-  seed: number,
-  kernels: readonly string[],
+	device: Device,
+	seed: number,
+	kernels: readonly string[],
 ): SelfTestResult[] {
-  const results = selfTests.flatMap((test, stream): SelfTestResult[] => {
-    const names = test.name === undefined ? test.kernels : [test.name];
-    const each = (result: Omit<SelfTestResult, "name">) =>
-      names.map((name) => ({ name, ...result }));
-    try {
-      const { largestError } = scope(() => ({
-        largestError: Math.max(
-          ...[test.run(new Bench(device, new Random(seed, stream))) ?? 0].flat(),
-        ),
-      }));
-      return each({ ok: true, largestError, problem: null });
-    } catch (error) {
-      return each({ ok: false, largestError: null, problem: String(error) });
-    }
-  });
-  const covered = new Set(selfTests.flatMap((test) => test.kernels));
-  const forgotten = kernels.filter((name) => !covered.has(name));
-  return [
-    ...results,
-    ...forgotten.map((name) => ({
-      name,
-      ok: false,
-      largestError: null,
-      problem: "no self-test covers it",
-    })),
-  ];
+	const results = selfTests.flatMap((test, stream): SelfTestResult[] => {
+		const names = test.name === undefined ? test.kernels : [test.name];
+		const each = (result: Omit<SelfTestResult, "name">) =>
+			names.map((name) => ({ name, ...result }));
+		try {
+			const { largestError } = scope(() => ({
+				largestError: Math.max(
+					...[test.run(new Bench(device, new Random(seed, stream))) ?? 0].flat(),
+				),
+			}));
+			return each({ ok: true, largestError, problem: null });
+		} catch (error) {
+			return each({ ok: false, largestError: null, problem: String(error) });
+		}
+	});
+	const covered = new Set(selfTests.flatMap((test) => test.kernels));
+	const forgotten = kernels.filter((name) => !covered.has(name));
+	return [
+		...results,
+		...forgotten.map((name) => ({
+			name,
+			ok: false,
+			largestError: null,
+			problem: "no self-test covers it",
+		})),
+	];
 }

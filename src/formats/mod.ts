@@ -21,11 +21,11 @@ export { GgufError, GgufFile, type GgufTensor, type GgufValue } from "./gguf.ts"
 export { type BlockType } from "./gguf.ts";
 export { type DownloadProgress, HubError, resolveModel, type ResolveModelOptions } from "./hub.ts";
 export {
-  Safetensors,
-  SafetensorsError,
-  type SafetensorsTensor,
-  type SafetensorsType,
-  saveSafetensors,
+	Safetensors,
+	SafetensorsError,
+	type SafetensorsTensor,
+	type SafetensorsType,
+	saveSafetensors,
 } from "./safetensors.ts";
 export { Staging } from "./staging.ts";
 export { type EncodeOptions, type SpecialTokens, type Tokenizer } from "./tokenizer.ts";

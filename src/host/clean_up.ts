@@ -7,18 +7,18 @@
  * @param cleanUp must be synchronous; what it throws is ignored
  */
 export function onExit(cleanUp: () => void): Disposable {
-  const quietly = () => {
-    try {
-      cleanUp();
-    } catch { /* already gone */ }
-  };
-  globalThis.addEventListener("unload", quietly);
-  return {
-    [Symbol.dispose]() {
-      globalThis.removeEventListener("unload", quietly);
-      quietly();
-    },
-  };
+	const quietly = () => {
+		try {
+			cleanUp();
+		} catch { /* already gone */ }
+	};
+	globalThis.addEventListener("unload", quietly);
+	return {
+		[Symbol.dispose]() {
+			globalThis.removeEventListener("unload", quietly);
+			quietly();
+		},
+	};
 }
 
 /**
@@ -26,6 +26,6 @@ export function onExit(cleanUp: () => void): Disposable {
  * all. What is still there when disposed of, or when the process exits, is removed.
  */
 export function aside(path: string): Disposable & { readonly temporary: string } {
-  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
-  return { temporary, ...onExit(() => Deno.removeSync(temporary)) }; // it throws once that is renamed
+	const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+	return { temporary, ...onExit(() => Deno.removeSync(temporary)) }; // it throws once that is renamed
 }

@@ -2,13 +2,13 @@
 // stream. The same code runs recorded for training and unrecorded, where the stream is added to in place.
 
 import {
-  add,
-  addInPlace,
-  addLinear,
-  clamp,
-  type FloatType,
-  scope,
-  type Tensor,
+	add,
+	addInPlace,
+	addLinear,
+	clamp,
+	type FloatType,
+	scope,
+	type Tensor,
 } from "../tensor/mod.ts";
 import { attend } from "./attend.ts";
 import type { TransformerConfig } from "./config.ts";
@@ -22,49 +22,49 @@ import type { WeightSet } from "./weight_set.ts";
 type Branch = { input: Hidden<FloatType>; name: string } | { sum: Hidden };
 
 function mlp(
-  run: Run,
-  x: Hidden<FloatType>,
-  weights: WeightSet,
-  config: TransformerConfig,
+	run: Run,
+	x: Hidden<FloatType>,
+	weights: WeightSet,
+	config: TransformerConfig,
 ): Branch {
-  if (config.mlp.experts) return { sum: mixture(run, x, weights, config) };
-  const input = run.tap("mlp.down.input", downInput(run, x, weights, "mlp", config));
-  return { input, name: "mlp.down" };
+	if (config.mlp.experts) return { sum: mixture(run, x, weights, config) };
+	const input = run.tap("mlp.down.input", downInput(run, x, weights, "mlp", config));
+	return { input, name: "mlp.down" };
 }
 
 function attention(
-  run: Run,
-  x: Hidden<FloatType>,
-  weights: WeightSet,
-  config: TransformerConfig,
+	run: Run,
+	x: Hidden<FloatType>,
+	weights: WeightSet,
+	config: TransformerConfig,
 ): Branch {
-  let qkv = project(run, x, weights, "attn.qkv", run.dtype); // B·T (n+2kv)d
-  const { clip } = config.attention;
-  if (clip !== undefined) qkv = clamp(qkv, { min: -clip, max: clip });
-  qkv = run.tap("attn.qkv", qkv);
-  const context = run.tap("attn.context", attend(run, qkv, x, weights, config)); // B·T nd
-  return { input: context, name: "attn.output" };
+	let qkv = project(run, x, weights, "attn.qkv", run.dtype); // B·T (n+2kv)d
+	const { clip } = config.attention;
+	if (clip !== undefined) qkv = clamp(qkv, { min: -clip, max: clip });
+	qkv = run.tap("attn.qkv", qkv);
+	const context = run.tap("attn.context", attend(run, qkv, x, weights, config)); // B·T nd
+	return { input: context, name: "attn.output" };
 }
 
 /** h plus a branch; in place unless gradients may be asked for. */
 function join(run: Run, h: Hidden, branch: Branch, weights: WeightSet, tap: string): Hidden {
-  const inPlace = !run.recorded;
-  if ("input" in branch) {
-    const weight = weights.matrix(branch.name);
-    const plain = weights.vector(`${branch.name}.bias`) === undefined &&
-      (weight.dtype === "bfloat16" || run.dtype === "float32");
-    if (inPlace && plain && !run.wants(tap)) {
-      addLinear(h, branch.input as Hidden, weight as Tensor<"float32", 2>);
-      return h;
-    }
-  }
-  const sum = run.tap(
-    tap,
-    "sum" in branch ? branch.sum : project(run, branch.input, weights, branch.name, "float32"),
-  );
-  if (!inPlace) return add(h, sum);
-  addInPlace(h, sum);
-  return h;
+	const inPlace = !run.recorded;
+	if ("input" in branch) {
+		const weight = weights.matrix(branch.name);
+		const plain = weights.vector(`${branch.name}.bias`) === undefined &&
+			(weight.dtype === "bfloat16" || run.dtype === "float32");
+		if (inPlace && plain && !run.wants(tap)) {
+			addLinear(h, branch.input as Hidden, weight as Tensor<"float32", 2>);
+			return h;
+		}
+	}
+	const sum = run.tap(
+		tap,
+		"sum" in branch ? branch.sum : project(run, branch.input, weights, branch.name, "float32"),
+	);
+	if (!inPlace) return add(h, sum);
+	addInPlace(h, sum);
+	return h;
 }
 
 /**
@@ -74,31 +74,31 @@ function join(run: Run, h: Hidden, branch: Branch, weights: WeightSet, tap: stri
  * @returns the next hidden state
  */
 export function runBlock(
-  run: Run,
-  h: Hidden,
-  weights: WeightSet,
-  config: TransformerConfig,
+	run: Run,
+	h: Hidden,
+	weights: WeightSet,
+	config: TransformerConfig,
 ): Hidden {
-  return scope(() => {
-    const post = config.norm.placement === "post";
-    const normed = (of: Hidden, name: string) =>
-      post ? of : norm(of, weights, name, config, run.dtype);
-    const settle = (sum: Hidden, name: string) =>
-      post ? norm(sum, weights, name, config, "float32") : sum;
-    const toMlp = (x: Hidden<FloatType>) => mlp(run, run.tap("mlp.input", x), weights, config);
+	return scope(() => {
+		const post = config.norm.placement === "post";
+		const normed = (of: Hidden, name: string) =>
+			post ? of : norm(of, weights, name, config, run.dtype);
+		const settle = (sum: Hidden, name: string) =>
+			post ? norm(sum, weights, name, config, "float32") : sum;
+		const toMlp = (x: Hidden<FloatType>) => mlp(run, run.tap("mlp.input", x), weights, config);
 
-    const input = normed(h, "attn.norm");
-    const attended = attention(run, run.tap("attn.input", input), weights, config);
-    let next: Hidden;
-    if (config.block === "parallel") {
-      const branch = toMlp(config.mlpNorm ? normed(h, "mlp.norm") : input);
-      next = join(run, h, attended, weights, "attn.output");
-      next = join(run, next, branch, weights, "mlp.output");
-    } else {
-      next = run.tap("middle", settle(join(run, h, attended, weights, "attn.output"), "attn.norm"));
-      const branch = toMlp(normed(next, "mlp.norm"));
-      next = settle(join(run, next, branch, weights, "mlp.output"), "mlp.norm");
-    }
-    return run.tap("output", next);
-  });
+		const input = normed(h, "attn.norm");
+		const attended = attention(run, run.tap("attn.input", input), weights, config);
+		let next: Hidden;
+		if (config.block === "parallel") {
+			const branch = toMlp(config.mlpNorm ? normed(h, "mlp.norm") : input);
+			next = join(run, h, attended, weights, "attn.output");
+			next = join(run, next, branch, weights, "mlp.output");
+		} else {
+			next = run.tap("middle", settle(join(run, h, attended, weights, "attn.output"), "attn.norm"));
+			const branch = toMlp(normed(next, "mlp.norm"));
+			next = settle(join(run, next, branch, weights, "mlp.output"), "mlp.norm");
+		}
+		return run.tap("output", next);
+	});
 }

@@ -2,13 +2,13 @@
 // Jiang et al. 2024: the probabilities of the chosen ones sum to 1).
 
 import {
-  type FloatType,
-  indexSelect,
-  mul,
-  scatterAdd,
-  softmax,
-  Tensor,
-  topK,
+	type FloatType,
+	indexSelect,
+	mul,
+	scatterAdd,
+	softmax,
+	Tensor,
+	topK,
 } from "../tensor/mod.ts";
 import type { TransformerConfig } from "./config.ts";
 import { downInput } from "./mlp.ts";
@@ -23,34 +23,34 @@ import type { WeightSet } from "./weight_set.ts";
  * @param x [B·T, H]
  */
 export function mixture(
-  run: Run,
-  x: Hidden<FloatType>,
-  weights: WeightSet,
-  config: TransformerConfig,
+	run: Run,
+	x: Hidden<FloatType>,
+	weights: WeightSet,
+	config: TransformerConfig,
 ): Hidden {
-  const { count, perToken } = config.mlp.experts!;
-  const scores = run.tap("mlp.router", project(run, x, weights, "mlp.router", "float32")); // B·T E
-  const best = topK(scores, perToken);
-  const shares = softmax(best.values).reshape([best.values.size]); // B·T·k
-  const chosen = best.indices.dataSync();
-  const { device } = x;
-  let sum = Tensor.zeros<"float32", 2>(device, "float32", [x.shape[0], config.hiddenSize]);
-  for (let expert = 0; expert < count; expert++) {
-    const places = [...chosen.keys()].filter((place) => chosen[place] === expert);
-    if (places.length === 0) continue;
-    const ids = (list: number[]) => Tensor.from<"int32", 1>(device, "int32", [list.length], list);
-    const positions = places.map((place) => Math.floor(place / perToken));
-    const rows = ids(positions);
-    const name = `mlp.experts.${expert}`;
-    const down = run.tap(
-      `${name}.down.input`,
-      downInput(run, indexSelect(x, rows), weights, name, config, positions),
-      positions,
-    );
-    const share = indexSelect(shares, ids(places)).reshape([places.length, 1]);
-    const y = mul(project(run, down, weights, `${name}.down`, "float32"), share);
-    const to = rows.reshape([places.length, 1]).expand([places.length, config.hiddenSize]);
-    sum = scatterAdd(sum, to, y, 0);
-  }
-  return sum;
+	const { count, perToken } = config.mlp.experts!;
+	const scores = run.tap("mlp.router", project(run, x, weights, "mlp.router", "float32")); // B·T E
+	const best = topK(scores, perToken);
+	const shares = softmax(best.values).reshape([best.values.size]); // B·T·k
+	const chosen = best.indices.dataSync();
+	const { device } = x;
+	let sum = Tensor.zeros<"float32", 2>(device, "float32", [x.shape[0], config.hiddenSize]);
+	for (let expert = 0; expert < count; expert++) {
+		const places = [...chosen.keys()].filter((place) => chosen[place] === expert);
+		if (places.length === 0) continue;
+		const ids = (list: number[]) => Tensor.from<"int32", 1>(device, "int32", [list.length], list);
+		const positions = places.map((place) => Math.floor(place / perToken));
+		const rows = ids(positions);
+		const name = `mlp.experts.${expert}`;
+		const down = run.tap(
+			`${name}.down.input`,
+			downInput(run, indexSelect(x, rows), weights, name, config, positions),
+			positions,
+		);
+		const share = indexSelect(shares, ids(places)).reshape([places.length, 1]);
+		const y = mul(project(run, down, weights, `${name}.down`, "float32"), share);
+		const to = rows.reshape([places.length, 1]).expand([places.length, config.hiddenSize]);
+		sum = scatterAdd(sum, to, y, 0);
+	}
+	return sum;
 }

@@ -7,14 +7,14 @@ import type { TransformerConfig } from "./config.ts";
 
 /** A stored tensor of which a parameter, or a part of one, is a view. */
 export interface StoredPart {
-  /** Its name in the checkpoint. */
-  tensor: string;
-  /** Its extents there. */
-  shape: readonly number[];
-  /** Whether it has the parts of all experts, one after the other: that of the parameter's expert is meant. */
-  stacked?: true;
-  /** The parameter's elements in their order, as a view of it, such as `(w) => w.transpose()`. */
-  view: (stored: Tensor<FloatType>) => Tensor<FloatType>;
+	/** Its name in the checkpoint. */
+	tensor: string;
+	/** Its extents there. */
+	shape: readonly number[];
+	/** Whether it has the parts of all experts, one after the other: that of the parameter's expert is meant. */
+	stacked?: true;
+	/** The parameter's elements in their order, as a view of it, such as `(w) => w.transpose()`. */
+	view: (stored: Tensor<FloatType>) => Tensor<FloatType>;
 }
 
 /**
@@ -28,30 +28,30 @@ export type Sources = Readonly<Record<string, Source>>;
 
 /** A model family in Hugging Face's format. */
 export interface Family {
-  /** Values of `model_type` in config.json. */
-  readonly modelTypes: readonly string[];
-  /** What may come before all names of a checkpoint or not, such as `transformer.`. */
-  readonly prefix?: string;
-  /** Tensors of a checkpoint that are no parameters, such as masks. */
-  readonly ignored?: RegExp;
-  /** The name that some files have for a tensor instead. */
-  readonly older?: (name: string) => string;
-  /** Reads a configuration. */
-  config(json: ConfigJson): TransformerConfig;
-  /** Where the parameters of such a model are. */
-  sources(config: TransformerConfig): Sources;
-  /** The settings of a model that was built here, for config.json. */
-  settings?(config: TransformerConfig): Record<string, unknown>;
+	/** Values of `model_type` in config.json. */
+	readonly modelTypes: readonly string[];
+	/** What may come before all names of a checkpoint or not, such as `transformer.`. */
+	readonly prefix?: string;
+	/** Tensors of a checkpoint that are no parameters, such as masks. */
+	readonly ignored?: RegExp;
+	/** The name that some files have for a tensor instead. */
+	readonly older?: (name: string) => string;
+	/** Reads a configuration. */
+	config(json: ConfigJson): TransformerConfig;
+	/** Where the parameters of such a model are. */
+	sources(config: TransformerConfig): Sources;
+	/** The settings of a model that was built here, for config.json. */
+	settings?(config: TransformerConfig): Record<string, unknown>;
 }
 
 /** A model family in GGUF's format. */
 export interface GgufFamily {
-  /** Value of `general.architecture`. */
-  readonly architecture: string;
-  /** Reads a configuration. */
-  config(file: GgufFile): TransformerConfig;
-  /** Where the parameters of such a model are, and of such a file if files differ. */
-  sources(config: TransformerConfig, file: Pick<Checkpoint, "tensors">): Sources;
-  /** Tensors of a file that are no parameters. */
-  readonly ignored?: RegExp;
+	/** Value of `general.architecture`. */
+	readonly architecture: string;
+	/** Reads a configuration. */
+	config(file: GgufFile): TransformerConfig;
+	/** Where the parameters of such a model are, and of such a file if files differ. */
+	sources(config: TransformerConfig, file: Pick<Checkpoint, "tensors">): Sources;
+	/** Tensors of a file that are no parameters. */
+	readonly ignored?: RegExp;
 }

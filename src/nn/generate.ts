@@ -3,26 +3,26 @@
 import { type FloatType, Generator, uniform } from "../tensor/mod.ts";
 import { KeyValueCache } from "./key_value_cache.ts";
 import {
-  checkSampling,
-  likeliest,
-  type SamplingOptions,
-  tokenAt,
-  tokenProbabilities,
+	checkSampling,
+	likeliest,
+	type SamplingOptions,
+	tokenAt,
+	tokenProbabilities,
 } from "./sampling.ts";
 import type { Transformer } from "./transformer.ts";
 
 /** Options of {@linkcode generate}. */
 export interface GenerateOptions extends SamplingOptions {
-  /** How many tokens to add at most. @default {64} */
-  maxTokens?: number;
-  /** Tokens after which it ends, themselves included. @default {those of the model, if it names any} */
-  stop?: readonly number[];
-  /** Seed of the choices; the same gives the same tokens. @default {0} */
-  seed?: number;
-  /** Type of the inputs of matrix products. @default {"float32"} */
-  dtype?: FloatType;
-  /** Stops it; an error with the signal's reason is thrown. */
-  signal?: AbortSignal;
+	/** How many tokens to add at most. @default {64} */
+	maxTokens?: number;
+	/** Tokens after which it ends, themselves included. @default {those of the model, if it names any} */
+	stop?: readonly number[];
+	/** Seed of the choices; the same gives the same tokens. @default {0} */
+	seed?: number;
+	/** Type of the inputs of matrix products. @default {"float32"} */
+	dtype?: FloatType;
+	/** Stops it; an error with the signal's reason is thrown. */
+	signal?: AbortSignal;
 }
 
 /**
@@ -44,38 +44,38 @@ export interface GenerateOptions extends SamplingOptions {
  * ```
  */
 export async function* generate(
-  model: Transformer,
-  prompt: readonly number[],
-  options: GenerateOptions = {},
+	model: Transformer,
+	prompt: readonly number[],
+	options: GenerateOptions = {},
 ): AsyncGenerator<number, void> {
-  const { maxTokens = 64, seed = 0, dtype = "float32", signal } = options;
-  const chosen = { ...model.generation, ...options }, { stop = [], temperature = 0 } = chosen;
-  checkSampling(chosen);
-  const { contextLength } = model.config;
-  if (!(Number.isInteger(maxTokens) && maxTokens >= 0)) {
-    throw new RangeError(`Cannot generate ${maxTokens} tokens: a whole number is needed`);
-  }
-  if (prompt.length === 0 || prompt.length + maxTokens > contextLength) {
-    throw new RangeError(
-      `Cannot generate ${maxTokens} tokens after ${prompt.length}: there must be a prompt, and the ` +
-        `model's context is ${contextLength}`,
-    );
-  }
-  using cache = new KeyValueCache((model.config.registers ?? 0) + prompt.length + maxTokens);
-  const generator = new Generator(seed);
-  let tokens = prompt;
-  for (let count = 0; count < maxTokens; count++) {
-    signal?.throwIfAborted();
-    using logits = model.nextLogits(tokens, cache, { dtype });
-    const values = await logits.data();
-    let token: number;
-    if (temperature === 0) token = likeliest(values);
-    else {
-      using at = uniform([1], { generator, device: model.device });
-      token = tokenAt(tokenProbabilities(values, chosen), (await at.data())[0]!);
-    }
-    yield token;
-    if (stop.includes(token)) return;
-    tokens = [token];
-  }
+	const { maxTokens = 64, seed = 0, dtype = "float32", signal } = options;
+	const chosen = { ...model.generation, ...options }, { stop = [], temperature = 0 } = chosen;
+	checkSampling(chosen);
+	const { contextLength } = model.config;
+	if (!(Number.isInteger(maxTokens) && maxTokens >= 0)) {
+		throw new RangeError(`Cannot generate ${maxTokens} tokens: a whole number is needed`);
+	}
+	if (prompt.length === 0 || prompt.length + maxTokens > contextLength) {
+		throw new RangeError(
+			`Cannot generate ${maxTokens} tokens after ${prompt.length}: there must be a prompt, and the ` +
+				`model's context is ${contextLength}`,
+		);
+	}
+	using cache = new KeyValueCache((model.config.registers ?? 0) + prompt.length + maxTokens);
+	const generator = new Generator(seed);
+	let tokens = prompt;
+	for (let count = 0; count < maxTokens; count++) {
+		signal?.throwIfAborted();
+		using logits = model.nextLogits(tokens, cache, { dtype });
+		const values = await logits.data();
+		let token: number;
+		if (temperature === 0) token = likeliest(values);
+		else {
+			using at = uniform([1], { generator, device: model.device });
+			token = tokenAt(tokenProbabilities(values, chosen), (await at.data())[0]!);
+		}
+		yield token;
+		if (stop.includes(token)) return;
+		tokens = [token];
+	}
 }

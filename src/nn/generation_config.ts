@@ -12,18 +12,18 @@ const USUAL_TOP_K = 50;
  * @throws {ConfigError} if a setting is of another kind or out of range
  */
 export async function readGenerationConfig(path: string): Promise<GenerationDefaults> {
-  const json = await ConfigJson.open(path), sampled = json.boolean("do_sample", false);
-  const topK = json.has("top_k") ? json.whole("top_k") : sampled ? USUAL_TOP_K : 0;
-  const defaults: GenerationDefaults = {
-    stop: json.wholes("eos_token_id"),
-    ...sampled && { temperature: json.number("temperature", 1) },
-    ...topK > 0 && { topK },
-    ...json.has("top_p") && { topP: json.number("top_p") },
-  };
-  try {
-    checkSampling(defaults);
-  } catch (error) {
-    throw json.error(`it cannot be followed: ${(error as Error).message}`);
-  }
-  return defaults;
+	const json = await ConfigJson.open(path), sampled = json.boolean("do_sample", false);
+	const topK = json.has("top_k") ? json.whole("top_k") : sampled ? USUAL_TOP_K : 0;
+	const defaults: GenerationDefaults = {
+		stop: json.wholes("eos_token_id"),
+		...sampled && { temperature: json.number("temperature", 1) },
+		...topK > 0 && { topK },
+		...json.has("top_p") && { topP: json.number("top_p") },
+	};
+	try {
+		checkSampling(defaults);
+	} catch (error) {
+		throw json.error(`it cannot be followed: ${(error as Error).message}`);
+	}
+	return defaults;
 }

@@ -25,24 +25,24 @@
 
 export { type MlpActivation, type Positions, type TransformerConfig } from "./config.ts";
 export {
-  type ForwardOptions,
-  type LossOptions as ModelLossOptions,
-  Transformer,
-  type TransformerParts,
+	type ForwardOptions,
+	type LossOptions as ModelLossOptions,
+	Transformer,
+	type TransformerParts,
 } from "./transformer.ts";
 export {
-  type Attention,
-  type AttentionInputs,
-  type AttentionParameters,
-  type AttentionSizes,
+	type Attention,
+	type AttentionInputs,
+	type AttentionParameters,
+	type AttentionSizes,
 } from "./attention/attention.ts";
 export { attentionBias } from "./attention/attention_bias.ts";
 export { clippedSoftmax, type ClippedSoftmaxOptions } from "./attention/clipped_softmax.ts";
 export { contextBias } from "./attention/context_bias.ts";
 export {
-  contextScaling,
-  type ContextScalingOptions,
-  type ScalingMap,
+	contextScaling,
+	type ContextScalingOptions,
+	type ScalingMap,
 } from "./attention/context_scaling.ts";
 export { fixedBias } from "./attention/fixed_bias.ts";
 export { gatedOutput, type GatedOutputOptions } from "./attention/gated_output.ts";
@@ -53,14 +53,14 @@ export { attentionNamed, attentions } from "./attention/registry.ts";
 export { type SigmoidOptions, sigmoidVariant } from "./attention/sigmoid.ts";
 export { softmaxVariant } from "./attention/softmax.ts";
 export {
-  type AttentionDropout,
-  type AttentionOptions,
-  type AttentionResult,
-  type Heads,
-  softmaxAttention,
-  softmaxAttentionWithSums,
-  weightedAttention,
-  type Weighting,
+	type AttentionDropout,
+	type AttentionOptions,
+	type AttentionResult,
+	type Heads,
+	softmaxAttention,
+	softmaxAttentionWithSums,
+	weightedAttention,
+	type Weighting,
 } from "./attention/softmax_attention.ts";
 export { softmaxN } from "./attention/softmax_n.ts";
 export { softpick } from "./attention/softpick.ts";
@@ -84,47 +84,47 @@ export { AdamW, type AdamWOptions } from "./optim/adamw.ts";
 export { GradientNorm, type GradientVerdict } from "./optim/clip.ts";
 export { Muon, type MuonOptions, orthogonalize, type OrthogonalizeOptions } from "./optim/muon.ts";
 export {
-  type DecayOptions,
-  type Optimizer,
-  type Parameters,
-  zeroGradients,
+	type DecayOptions,
+	type Optimizer,
+	type Parameters,
+	zeroGradients,
 } from "./optim/optimizer.ts";
 export {
-  constant,
-  cosine,
-  type DecayingOptions,
-  type Schedule,
-  type WarmUpOptions,
-  warmUpStableDecay,
-  type WarmUpStableDecayOptions,
+	constant,
+	cosine,
+	type DecayingOptions,
+	type Schedule,
+	type WarmUpOptions,
+	warmUpStableDecay,
+	type WarmUpStableDecayOptions,
 } from "./optim/schedule.ts";
 export { Sgd, type SgdOptions } from "./optim/sgd.ts";
 export {
-  CheckpointError,
-  type CheckpointFile,
-  CheckpointFolder,
-  loadCheckpoint,
-  type Trained,
-  type TrainingState,
+	CheckpointError,
+	type CheckpointFile,
+	CheckpointFolder,
+	loadCheckpoint,
+	type Trained,
+	type TrainingState,
 } from "./training/checkpoint.ts";
 export {
-  type DataSource,
-  randomWindows,
-  type Split,
-  tokenizeFile,
-  type TokenizeOptions,
-  tokenList,
-  type Tokens,
-  type WindowOptions,
+	type DataSource,
+	randomWindows,
+	type Split,
+	tokenizeFile,
+	type TokenizeOptions,
+	tokenList,
+	type Tokens,
+	type WindowOptions,
 } from "./training/data.ts";
 export { TrainingError } from "./training/failure.ts";
 export { type LivePage, serveLog, type ServeLogOptions } from "./training/live_page.ts";
 export {
-  describeProgress,
-  type LogRecord,
-  readLog,
-  TrainingLog,
-  type TrainingProgress,
+	describeProgress,
+	type LogRecord,
+	readLog,
+	TrainingLog,
+	type TrainingProgress,
 } from "./training/log.ts";
 export { copyTask, inductionTask, type SyntheticTask, type TaskOptions } from "./training/tasks.ts";
 export { type Trainable, type TrainableLossOptions } from "./training/trainable.ts";

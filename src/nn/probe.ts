@@ -27,86 +27,86 @@ import { outsideScopes } from "../tensor/scope.ts";
 
 /** What a probe is told beside the tensor. */
 export interface TapContext {
-  /** The tap's name. */
-  name: string;
-  /** Layer, 0-based; -1 outside the layers. */
-  layer: number;
-  /** Index of the sequence; -1 for weights. */
-  sequence: number;
-  /** Positions of the rows, where they are not all tokens in order: those that an expert got. */
-  positions?: readonly number[];
+	/** The tap's name. */
+	name: string;
+	/** Layer, 0-based; -1 outside the layers. */
+	layer: number;
+	/** Index of the sequence; -1 for weights. */
+	sequence: number;
+	/** Positions of the rows, where they are not all tokens in order: those that an expert got. */
+	positions?: readonly number[];
 }
 
 /** Takes tensors from a running model. */
 export interface Probe {
-  /** Names of taps; `*` stands for any layer or expert, as in `layers.*.output`. */
-  readonly taps: readonly string[];
-  /**
-   * Whether `receive` changes the tensor's elements in place, and the model shall compute with the result. Such
-   * probes come before the others, which get what they left. @default {false}
-   */
-  readonly edits?: boolean;
-  /**
-   * Called when a tap's tensor exists. The model frees or overwrites it afterwards: queue what shall be
-   * computed from it, or copy it, before returning.
-   */
-  receive(tensor: Tensor<"float32">, context: TapContext): void;
+	/** Names of taps; `*` stands for any layer or expert, as in `layers.*.output`. */
+	readonly taps: readonly string[];
+	/**
+	 * Whether `receive` changes the tensor's elements in place, and the model shall compute with the result. Such
+	 * probes come before the others, which get what they left. @default {false}
+	 */
+	readonly edits?: boolean;
+	/**
+	 * Called when a tap's tensor exists. The model frees or overwrites it afterwards: queue what shall be
+	 * computed from it, or copy it, before returning.
+	 */
+	receive(tensor: Tensor<"float32">, context: TapContext): void;
 }
 
 /** A float32 copy for probes that edit: what they change is theirs alone. */
 export function editableCopy(tensor: Tensor<FloatType>): Tensor<"float32"> {
-  return noGrad(() => {
-    if (tensor.dtype === "bfloat16") return cast(tensor as Tensor<"bfloat16">, "float32");
-    const copy = Tensor.empty<"float32", number>(tensor.device, "float32", tensor.shape);
-    copyInto(copy, tensor as Tensor<"float32">);
-    return copy;
-  });
+	return noGrad(() => {
+		if (tensor.dtype === "bfloat16") return cast(tensor as Tensor<"bfloat16">, "float32");
+		const copy = Tensor.empty<"float32", number>(tensor.device, "float32", tensor.shape);
+		copyInto(copy, tensor as Tensor<"float32">);
+		return copy;
+	});
 }
 
 /** The probes of one run, by tap. */
 export class Probes {
-  readonly #byTap = new Map<string, Probe[]>();
+	readonly #byTap = new Map<string, Probe[]>();
 
-  /** Sorts probes by the taps that they take. */
-  constructor(probes: readonly Probe[]) {
-    for (const probe of probes) {
-      for (const tap of probe.taps) {
-        this.#byTap.set(tap, [...this.#byTap.get(tap) ?? [], probe]);
-      }
-    }
-  }
+	/** Sorts probes by the taps that they take. */
+	constructor(probes: readonly Probe[]) {
+		for (const probe of probes) {
+			for (const tap of probe.taps) {
+				this.#byTap.set(tap, [...this.#byTap.get(tap) ?? [], probe]);
+			}
+		}
+	}
 
-  #listeners(tap: string, layer: number): Probe[] {
-    const names = new Set([tap, tap.replace(/\.experts\.\d+\./, ".experts.*.")]);
-    const places = layer < 0 ? [""] : ["layers.*.", `layers.${layer}.`];
-    const all = places.flatMap((place) =>
-      [...names].flatMap((name) => this.#byTap.get(place + name) ?? [])
-    );
-    return [...all.filter(({ edits }) => edits), ...all.filter(({ edits }) => !edits)];
-  }
+	#listeners(tap: string, layer: number): Probe[] {
+		const names = new Set([tap, tap.replace(/\.experts\.\d+\./, ".experts.*.")]);
+		const places = layer < 0 ? [""] : ["layers.*.", `layers.${layer}.`];
+		const all = places.flatMap((place) =>
+			[...names].flatMap((name) => this.#byTap.get(place + name) ?? [])
+		);
+		return [...all.filter(({ edits }) => edits), ...all.filter(({ edits }) => !edits)];
+	}
 
-  /** Whether some probe takes this tap (`tap` without the `layers.N.` of a layer's). */
-  wants(tap: string, layer = -1): boolean {
-    return this.#listeners(tap, layer).length > 0;
-  }
+	/** Whether some probe takes this tap (`tap` without the `layers.N.` of a layer's). */
+	wants(tap: string, layer = -1): boolean {
+		return this.#listeners(tap, layer).length > 0;
+	}
 
-  /** Whether some probe changes this tap. */
-  edits(tap: string, layer = -1): boolean {
-    return this.#listeners(tap, layer).some(({ edits }) => edits);
-  }
+	/** Whether some probe changes this tap. */
+	edits(tap: string, layer = -1): boolean {
+		return this.#listeners(tap, layer).some(({ edits }) => edits);
+	}
 
-  /** Hands a tensor to the probes that want it; `tap` as in {@linkcode wants}. */
-  emit(
-    tap: string,
-    tensor: Tensor<"float32">,
-    layer = -1,
-    sequence = -1,
-    positions?: readonly number[],
-  ): void {
-    const name = layer < 0 ? tap : `layers.${layer}.${tap}`;
-    for (const probe of this.#listeners(tap, layer)) {
-      const context = { name, layer, sequence, ...positions && { positions } };
-      outsideScopes(() => probe.receive(tensor, context)); // what a probe makes, it frees itself
-    }
-  }
+	/** Hands a tensor to the probes that want it; `tap` as in {@linkcode wants}. */
+	emit(
+		tap: string,
+		tensor: Tensor<"float32">,
+		layer = -1,
+		sequence = -1,
+		positions?: readonly number[],
+	): void {
+		const name = layer < 0 ? tap : `layers.${layer}.${tap}`;
+		for (const probe of this.#listeners(tap, layer)) {
+			const context = { name, layer, sequence, ...positions && { positions } };
+			outsideScopes(() => probe.receive(tensor, context)); // what a probe makes, it frees itself
+		}
+	}
 }

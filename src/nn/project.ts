@@ -10,30 +10,30 @@ export type Hidden<D extends FloatType = "float32"> = Tensor<D, 2>;
 
 /** x · Wᵀ + b, the inputs of the product in the run's type. */
 export function project<D extends FloatType>(
-  run: Run,
-  x: Hidden<FloatType>,
-  weights: WeightSet,
-  name: string,
-  dtype: D,
+	run: Run,
+	x: Hidden<FloatType>,
+	weights: WeightSet,
+	name: string,
+	dtype: D,
 ): Hidden<D> {
-  const weight = weights.matrix(name), bias = weights.vector(`${name}.bias`);
-  return (run.dtype === "bfloat16" && weight.dtype === "float32"
-    ? linear(x, weight, { dtype, bias, compute: "bfloat16" })
-    : linear(x as Hidden, weight, { dtype: dtype as "float32", bias })) as Hidden<D>;
+	const weight = weights.matrix(name), bias = weights.vector(`${name}.bias`);
+	return (run.dtype === "bfloat16" && weight.dtype === "float32"
+		? linear(x, weight, { dtype, bias, compute: "bfloat16" })
+		: linear(x as Hidden, weight, { dtype: dtype as "float32", bias })) as Hidden<D>;
 }
 
 /** The norm of that name; h itself where the model has none there. */
 export function norm<D extends FloatType>(
-  h: Hidden,
-  weights: WeightSet,
-  name: string,
-  { norm: { kind, epsilon, single } }: TransformerConfig,
-  dtype: D,
+	h: Hidden,
+	weights: WeightSet,
+	name: string,
+	{ norm: { kind, epsilon, single } }: TransformerConfig,
+	dtype: D,
 ): Hidden<D> {
-  const bias = weights.vector(`${name}.bias`);
-  let gain = weights.vector(`${name}.weight`)!;
-  if (single) gain = gain.expand([h.shape[1]]);
-  return kind === "rms"
-    ? rmsNorm(h, gain, { epsilon, dtype })
-    : layerNorm(h, gain, { epsilon, dtype, ...bias && { bias } });
+	const bias = weights.vector(`${name}.bias`);
+	let gain = weights.vector(`${name}.weight`)!;
+	if (single) gain = gain.expand([h.shape[1]]);
+	return kind === "rms"
+		? rmsNorm(h, gain, { epsilon, dtype })
+		: layerNorm(h, gain, { epsilon, dtype, ...bias && { bias } });
 }

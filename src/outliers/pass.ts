@@ -4,8 +4,8 @@ import type { Probe, Transformer } from "../nn/mod.ts";
 
 /** A probe that makes plain data of what it took. */
 export interface AnalysisProbe<T> extends Probe {
-  /** What was found, once the pass is over; frees what the probe holds on the device. */
-  result(): Promise<T>;
+	/** What was found, once the pass is over; frees what the probe holds on the device. */
+	result(): Promise<T>;
 }
 
 /**
@@ -16,21 +16,21 @@ export interface AnalysisProbe<T> extends Probe {
  * @returns an option to spread; empty if nobody is told
  */
 export function progressAfter(
-  onProgress: PassOptions["onProgress"],
-  before: number,
-  whole: number,
+	onProgress: PassOptions["onProgress"],
+	before: number,
+	whole: number,
 ): Pick<PassOptions, "onProgress"> {
-  return onProgress ? { onProgress: (done) => onProgress(before + done, whole) } : {};
+	return onProgress ? { onProgress: (done) => onProgress(before + done, whole) } : {};
 }
 
 /** Options of {@linkcode runAnalyses}. */
 export interface PassOptions {
-  /** Type of the inputs of matrix products. @default {"float32"} */
-  dtype?: "float32" | "bfloat16";
-  /** Told after each layer of each sequence: how many are done, of how many. */
-  onProgress?: (done: number, total: number) => void;
-  /** Stops the pass; the promise then rejects with the signal's reason. */
-  signal?: AbortSignal;
+	/** Type of the inputs of matrix products. @default {"float32"} */
+	dtype?: "float32" | "bfloat16";
+	/** Told after each layer of each sequence: how many are done, of how many. */
+	onProgress?: (done: number, total: number) => void;
+	/** Stops the pass; the promise then rejects with the signal's reason. */
+	signal?: AbortSignal;
 }
 
 /** What probes give, by their names. */
@@ -44,25 +44,25 @@ export type ResultsOf<P> = { [K in keyof P]: P[K] extends AnalysisProbe<infer T>
  * @throws {RangeError} if the model has register tokens
  */
 export async function runAnalyses<P extends Record<string, AnalysisProbe<unknown>>>(
-  model: Transformer,
-  sequences: readonly (readonly number[])[],
-  probes: P,
-  { dtype = "float32", onProgress, signal }: PassOptions = {},
+	model: Transformer,
+	sequences: readonly (readonly number[])[],
+	probes: P,
+	{ dtype = "float32", onProgress, signal }: PassOptions = {},
 ): Promise<ResultsOf<P>> {
-  if (model.config.registers) {
-    throw new RangeError(
-      "Cannot analyze a model with register tokens: analyses name the token of each position; probes see " +
-        "registers as the first positions, and so does EmergenceWatch",
-    );
-  }
-  const hidden = await model.forward(sequences, {
-    dtype,
-    probes: Object.values(probes),
-    ...onProgress && { onProgress },
-    ...signal && { signal },
-  });
-  for (const h of hidden) h.dispose();
-  const results: Record<string, unknown> = {};
-  for (const [name, probe] of Object.entries(probes)) results[name] = await probe.result();
-  return results as ResultsOf<P>;
+	if (model.config.registers) {
+		throw new RangeError(
+			"Cannot analyze a model with register tokens: analyses name the token of each position; probes see " +
+				"registers as the first positions, and so does EmergenceWatch",
+		);
+	}
+	const hidden = await model.forward(sequences, {
+		dtype,
+		probes: Object.values(probes),
+		...onProgress && { onProgress },
+		...signal && { signal },
+	});
+	for (const h of hidden) h.dispose();
+	const results: Record<string, unknown> = {};
+	for (const [name, probe] of Object.entries(probes)) results[name] = await probe.result();
+	return results as ResultsOf<P>;
 }

@@ -13,70 +13,70 @@ export type LossReduction = "mean" | "sum" | "none";
 
 /** Options of {@linkcode crossEntropy}. */
 export interface CrossEntropyOptions<L extends LossReduction = LossReduction> {
-  /** "mean" is over the examples that are not ignored. @default {"mean"} */
-  reduction?: L;
-  /** Examples with this class have no loss. @default {-100} */
-  ignoreIndex?: number;
-  /** The share of the target that is spread over all classes (Szegedy et al. 2016, section 7). @default {0} */
-  labelSmoothing?: number;
+	/** "mean" is over the examples that are not ignored. @default {"mean"} */
+	reduction?: L;
+	/** Examples with this class have no loss. @default {-100} */
+	ignoreIndex?: number;
+	/** The share of the target that is spread over all classes (Szegedy et al. 2016, section 7). @default {0} */
+	labelSmoothing?: number;
 }
 
 const crossEntropyOp = defineOp("crossEntropy", (
-  logits: Tensor<FloatType>,
-  targets: Tensor<"int32">,
-  reduction: LossReduction,
-  ignored: number,
-  smoothing: number,
+	logits: Tensor<FloatType>,
+	targets: Tensor<"int32">,
+	reduction: LossReduction,
+	ignored: number,
+	smoothing: number,
 ) => {
-  const { device, dtype, shape } = logits, columns = shape.at(-1)!, rows = targets.size;
-  const x = contiguous(logits), to = contiguous(targets);
-  const losses = Tensor.empty<"float32", 1>(device, "float32", [rows]);
-  const logSums = Tensor.empty<"float32", 1>(device, "float32", [rows]);
-  if (rows > 0) {
-    device.kernel(`cross_entropy_${dtype}`).overRows(
-      rows,
-      losses.pointer,
-      logSums.pointer,
-      x.pointer,
-      to.pointer,
-      rows,
-      columns,
-      ignored,
-      smoothing,
-    );
-  }
-  const mean = Tensor.empty<"float32", 1>(device, "float32", [2]); // and the share of an example in it
-  device.kernel("cross_entropy_mean")
-    .once(mean.pointer, losses.pointer, to.pointer, rows, ignored);
-  const result = reduction === "mean"
-    ? mean.asStrided<number>([], [])
-    : reduction === "sum"
-    ? shaped(reduceMiddle("sum", losses, { outer: 1, reduced: rows, inner: 1 }), [])
-    : shaped(losses, targets.shape);
-  return {
-    result,
-    inputs: [logits],
-    saved: [x, logSums, to, mean.asStrided<1>([1], [1], 1)] as const,
-    backward: (g, [x, logSums, to, share]) => {
-      const dx = Tensor.empty(device, dtype, shape), gradient = toFloat32(g);
-      if (rows === 0) return [dx];
-      device.kernel(`cross_entropy_backward_${dtype}`).overRows(
-        rows,
-        dx.pointer,
-        x.pointer,
-        logSums.pointer,
-        to.pointer,
-        gradient.pointer,
-        reduction === "mean" ? share.pointer : 0,
-        rows,
-        columns,
-        reduction === "none" ? 0 : 1,
-        ignored,
-        smoothing,
-      );
-      return [dx];
-    },
-  };
+	const { device, dtype, shape } = logits, columns = shape.at(-1)!, rows = targets.size;
+	const x = contiguous(logits), to = contiguous(targets);
+	const losses = Tensor.empty<"float32", 1>(device, "float32", [rows]);
+	const logSums = Tensor.empty<"float32", 1>(device, "float32", [rows]);
+	if (rows > 0) {
+		device.kernel(`cross_entropy_${dtype}`).overRows(
+			rows,
+			losses.pointer,
+			logSums.pointer,
+			x.pointer,
+			to.pointer,
+			rows,
+			columns,
+			ignored,
+			smoothing,
+		);
+	}
+	const mean = Tensor.empty<"float32", 1>(device, "float32", [2]); // and the share of an example in it
+	device.kernel("cross_entropy_mean")
+		.once(mean.pointer, losses.pointer, to.pointer, rows, ignored);
+	const result = reduction === "mean"
+		? mean.asStrided<number>([], [])
+		: reduction === "sum"
+		? shaped(reduceMiddle("sum", losses, { outer: 1, reduced: rows, inner: 1 }), [])
+		: shaped(losses, targets.shape);
+	return {
+		result,
+		inputs: [logits],
+		saved: [x, logSums, to, mean.asStrided<1>([1], [1], 1)] as const,
+		backward: (g, [x, logSums, to, share]) => {
+			const dx = Tensor.empty(device, dtype, shape), gradient = toFloat32(g);
+			if (rows === 0) return [dx];
+			device.kernel(`cross_entropy_backward_${dtype}`).overRows(
+				rows,
+				dx.pointer,
+				x.pointer,
+				logSums.pointer,
+				to.pointer,
+				gradient.pointer,
+				reduction === "mean" ? share.pointer : 0,
+				rows,
+				columns,
+				reduction === "none" ? 0 : 1,
+				ignored,
+				smoothing,
+			);
+			return [dx];
+		},
+	};
 });
 
 /**
@@ -97,20 +97,20 @@ const crossEntropyOp = defineOp("crossEntropy", (
  * ```
  */
 export function crossEntropy<R extends number, const L extends LossReduction = "mean">(
-  logits: Tensor<FloatType, R>,
-  targets: Tensor<"int32", NoInfer<Minus1[R]>>,
-  options: CrossEntropyOptions<L> = {},
+	logits: Tensor<FloatType, R>,
+	targets: Tensor<"int32", NoInfer<Minus1[R]>>,
+	options: CrossEntropyOptions<L> = {},
 ): Tensor<"float32", L extends "none" ? Minus1[R] : 0> {
-  const { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 } = options;
-  if (logits.shape.length === 0) {
-    throw new RangeError("Cannot compute crossEntropy: the logits need an axis of classes");
-  }
-  checkShape("crossEntropy", "the targets", targets.shape, logits.shape.slice(0, -1));
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
-    throw new RangeError(
-      `Cannot compute crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`,
-    );
-  }
-  const loss = crossEntropyOp(logits, targets, reduction, ignoreIndex, labelSmoothing);
-  return loss as Tensor as Tensor<"float32", L extends "none" ? Minus1[R] : 0>;
+	const { reduction = "mean", ignoreIndex = -100, labelSmoothing = 0 } = options;
+	if (logits.shape.length === 0) {
+		throw new RangeError("Cannot compute crossEntropy: the logits need an axis of classes");
+	}
+	checkShape("crossEntropy", "the targets", targets.shape, logits.shape.slice(0, -1));
+	if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
+		throw new RangeError(
+			`Cannot compute crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`,
+		);
+	}
+	const loss = crossEntropyOp(logits, targets, reduction, ignoreIndex, labelSmoothing);
+	return loss as Tensor as Tensor<"float32", L extends "none" ? Minus1[R] : 0>;
 }

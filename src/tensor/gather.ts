@@ -15,66 +15,66 @@ import { resolveAxis } from "./views.ts";
 
 /** The extents before an axis, of it, and behind it. */
 function around(shape: readonly number[], axis: number) {
-  return {
-    outer: elements(shape.slice(0, axis)),
-    extent: shape[axis]!,
-    inner: elements(shape.slice(axis + 1)),
-  };
+	return {
+		outer: elements(shape.slice(0, axis)),
+		extent: shape[axis]!,
+		inner: elements(shape.slice(axis + 1)),
+	};
 }
 
 const indexSelectOp = defineOp(
-  "indexSelect",
-  (x: Tensor, indices: Tensor<"int32", 1>, axis: number) => {
-    const { device, dtype, shape } = x, count = indices.shape[0];
-    const { outer, extent, inner } = around(shape, axis);
-    const from = contiguous(x), ids = contiguous(indices);
-    const y = Tensor.empty(device, dtype, shape.with(axis, count));
-    // In the largest units that the rows' places are multiples of.
-    const bytes = inner * BYTES_PER_ELEMENT[dtype];
-    const unit = [4, 2, 1].find((unit) => (bytes | y.pointer | from.pointer) % unit === 0)!;
-    device.kernel(`gather_rows_${unit}`).overRows(
-      outer * count,
-      y.pointer,
-      from.pointer,
-      ids.pointer,
-      outer,
-      count,
-      extent,
-      bytes / unit,
-    );
-    return {
-      result: y,
-      inputs: [x],
-      saved: [ids],
-      backward: (gradient, [ids]) => {
-        const dx = Tensor.empty<"float32", number>(device, "float32", shape);
-        addRows(dx, contiguous(gradient), ids, axis, true);
-        return [inType(dx, dtype as FloatType)];
-      },
-    };
-  },
+	"indexSelect",
+	(x: Tensor, indices: Tensor<"int32", 1>, axis: number) => {
+		const { device, dtype, shape } = x, count = indices.shape[0];
+		const { outer, extent, inner } = around(shape, axis);
+		const from = contiguous(x), ids = contiguous(indices);
+		const y = Tensor.empty(device, dtype, shape.with(axis, count));
+		// In the largest units that the rows' places are multiples of.
+		const bytes = inner * BYTES_PER_ELEMENT[dtype];
+		const unit = [4, 2, 1].find((unit) => (bytes | y.pointer | from.pointer) % unit === 0)!;
+		device.kernel(`gather_rows_${unit}`).overRows(
+			outer * count,
+			y.pointer,
+			from.pointer,
+			ids.pointer,
+			outer,
+			count,
+			extent,
+			bytes / unit,
+		);
+		return {
+			result: y,
+			inputs: [x],
+			saved: [ids],
+			backward: (gradient, [ids]) => {
+				const dx = Tensor.empty<"float32", number>(device, "float32", shape);
+				addRows(dx, contiguous(gradient), ids, axis, true);
+				return [inType(dx, dtype as FloatType)];
+			},
+		};
+	},
 );
 
 /** Adds entries of `source` to those of `sums` that `ids` name along an axis; `fresh` begins with 0. */
 function addRows(
-  sums: Tensor<"float32">,
-  source: Tensor,
-  ids: Tensor<"int32">,
-  axis: number,
-  fresh: boolean,
+	sums: Tensor<"float32">,
+	source: Tensor,
+	ids: Tensor<"int32">,
+	axis: number,
+	fresh: boolean,
 ): void {
-  const { outer, extent, inner } = around(sums.shape, axis);
-  sums.device.kernel(`add_rows_${source.dtype}`).overRows(
-    outer * extent,
-    sums.pointer,
-    source.pointer,
-    ids.pointer,
-    outer,
-    ids.size,
-    extent,
-    inner,
-    Number(fresh),
-  );
+	const { outer, extent, inner } = around(sums.shape, axis);
+	sums.device.kernel(`add_rows_${source.dtype}`).overRows(
+		outer * extent,
+		sums.pointer,
+		source.pointer,
+		ids.pointer,
+		outer,
+		ids.size,
+		extent,
+		inner,
+		Number(fresh),
+	);
 }
 
 /**
@@ -86,11 +86,11 @@ function addRows(
  * @returns x's shape with K at that axis
  */
 export function indexSelect<D extends DType, R extends number>(
-  x: Tensor<D, R>,
-  indices: Tensor<"int32", 1>,
-  axis = 0,
+	x: Tensor<D, R>,
+	indices: Tensor<"int32", 1>,
+	axis = 0,
 ): Tensor<D, R> {
-  return indexSelectOp(x, indices, resolveAxis("indexSelect", x.shape, axis)) as Tensor<D, R>;
+	return indexSelectOp(x, indices, resolveAxis("indexSelect", x.shape, axis)) as Tensor<D, R>;
 }
 
 /**
@@ -101,10 +101,10 @@ export function indexSelect<D extends DType, R extends number>(
  * @returns [T, C]
  */
 export function gatherRows<D extends DType>(
-  table: Tensor<D, 2>,
-  ids: Tensor<"int32", 1>,
+	table: Tensor<D, 2>,
+	ids: Tensor<"int32", 1>,
 ): Tensor<D, 2> {
-  return indexSelect(table, ids);
+	return indexSelect(table, ids);
 }
 
 /**
@@ -124,86 +124,86 @@ export function gatherRows<D extends DType>(
  * ```
  */
 export function embedding<D extends DType, R extends number>(
-  ids: Tensor<"int32", R>,
-  table: Tensor<D, 2>,
+	ids: Tensor<"int32", R>,
+	table: Tensor<D, 2>,
 ): Tensor<D, Plus1[R]> {
-  return scope(() =>
-    indexSelect(table, ids.reshape([ids.size])).reshape([...ids.shape, table.shape[1]])
-  ) as Tensor<D, Plus1[R]>;
+	return scope(() =>
+		indexSelect(table, ids.reshape([ids.size])).reshape([...ids.shape, table.shape[1]])
+	) as Tensor<D, Plus1[R]>;
 }
 
 /** Adds `source` to `sums` at `indices`, which have one shape, along an axis. */
 function addAlong(
-  sums: Tensor<"float32">,
-  source: Tensor,
-  indices: Tensor<"int32">,
-  axis: number,
+	sums: Tensor<"float32">,
+	source: Tensor,
+	indices: Tensor<"int32">,
+	axis: number,
 ): void {
-  const { outer, extent, inner } = around(sums.shape, axis);
-  if (outer * inner === 1) return addRows(sums, source, indices, axis, false); // by many warps
-  sums.device.kernel(`add_along_${source.dtype}`).overElements(
-    outer * inner,
-    sums.pointer,
-    source.pointer,
-    indices.pointer,
-    outer,
-    extent,
-    indices.shape[axis]!,
-    inner,
-  );
+	const { outer, extent, inner } = around(sums.shape, axis);
+	if (outer * inner === 1) return addRows(sums, source, indices, axis, false); // by many warps
+	sums.device.kernel(`add_along_${source.dtype}`).overElements(
+		outer * inner,
+		sums.pointer,
+		source.pointer,
+		indices.pointer,
+		outer,
+		extent,
+		indices.shape[axis]!,
+		inner,
+	);
 }
 
 /** Elements along an axis, without a gradient; with `zeroBeyond`, 0 where an index is beyond it. */
 function take(x: Tensor, indices: Tensor<"int32">, axis: number, zeroBeyond = false): Tensor {
-  const { outer, extent, inner } = around(x.shape, axis);
-  const y = Tensor.empty(x.device, x.dtype, indices.shape);
-  x.device.kernel(`take_along_${BYTES_PER_ELEMENT[x.dtype]}`).overElements(
-    y.size,
-    y.pointer,
-    contiguous(x).pointer,
-    contiguous(indices).pointer,
-    outer,
-    extent,
-    indices.shape[axis]!,
-    inner,
-    Number(zeroBeyond),
-  );
-  return y;
+	const { outer, extent, inner } = around(x.shape, axis);
+	const y = Tensor.empty(x.device, x.dtype, indices.shape);
+	x.device.kernel(`take_along_${BYTES_PER_ELEMENT[x.dtype]}`).overElements(
+		y.size,
+		y.pointer,
+		contiguous(x).pointer,
+		contiguous(indices).pointer,
+		outer,
+		extent,
+		indices.shape[axis]!,
+		inner,
+		Number(zeroBeyond),
+	);
+	return y;
 }
 
 const takeAlongAxisOp = defineOp(
-  "takeAlongAxis",
-  (x: Tensor, indices: Tensor<"int32">, axis: number) => {
-    const { device, dtype, shape } = x;
-    return {
-      result: take(x, indices, axis),
-      inputs: [x],
-      saved: [indices],
-      backward: (gradient, [indices]) => {
-        const dx = Tensor.zeros<"float32", number>(device, "float32", shape);
-        addAlong(dx, contiguous(gradient), contiguous(indices), axis);
-        return [inType(dx, dtype as FloatType)];
-      },
-    };
-  },
+	"takeAlongAxis",
+	(x: Tensor, indices: Tensor<"int32">, axis: number) => {
+		const { device, dtype, shape } = x;
+		return {
+			result: take(x, indices, axis),
+			inputs: [x],
+			saved: [indices],
+			backward: (gradient, [indices]) => {
+				const dx = Tensor.zeros<"float32", number>(device, "float32", shape);
+				addAlong(dx, contiguous(gradient), contiguous(indices), axis);
+				return [inType(dx, dtype as FloatType)];
+			},
+		};
+	},
 );
 
 function checkIndices(
-  operation: string,
-  x: Tensor,
-  indices: Tensor,
-  axis: number,
+	operation: string,
+	x: Tensor,
+	indices: Tensor,
+	axis: number,
 ): number {
-  const along = resolveAxis(operation, x.shape, axis);
-  const fits = indices.shape.length === x.shape.length &&
-    indices.shape.every((extent, i) => i === along || extent === x.shape[i]);
-  if (!fits) {
-    throw new RangeError(
-      `Cannot compute ${operation} of [${x.shape}] by indices of shape [${indices.shape}]: ` +
-        `all extents but that of axis ${axis} must be equal`,
-    );
-  }
-  return along;
+	const along = resolveAxis(operation, x.shape, axis);
+	const fits = indices.shape.length === x.shape.length &&
+		indices.shape.every((extent, i) => i === along || extent === x.shape[i]);
+	if (!fits) {
+		throw new RangeError(
+			`Cannot compute ${operation} of [${x.shape}] by indices of shape [${indices.shape}]: ` +
+				`all extents but that of axis ${axis} must be equal`,
+		);
+	}
+	return along;
 }
 
 /**
@@ -225,30 +225,30 @@ function checkIndices(
  * ```
  */
 export function takeAlongAxis<D extends DType, R extends number>(
-  x: Tensor<D, R>,
-  indices: Tensor<"int32", NoInfer<R>>,
-  axis: number,
+	x: Tensor<D, R>,
+	indices: Tensor<"int32", NoInfer<R>>,
+	axis: number,
 ): Tensor<D, R> {
-  const along = checkIndices("takeAlongAxis", x, indices, axis);
-  return takeAlongAxisOp(x, indices, along) as Tensor<D, R>;
+	const along = checkIndices("takeAlongAxis", x, indices, axis);
+	return takeAlongAxisOp(x, indices, along) as Tensor<D, R>;
 }
 
 const scatterAddOp = defineOp(
-  "scatterAdd",
-  (x: Tensor<FloatType>, indices: Tensor<"int32">, source: Tensor<FloatType>, axis: number) => {
-    const sums = Tensor.empty<"float32", number>(x.device, "float32", x.shape);
-    copyInto(sums, inType(x, "float32"));
-    addAlong(sums, contiguous(source), contiguous(indices), axis);
-    return {
-      result: inType(sums, x.dtype) as Tensor,
-      inputs: [x, source],
-      saved: [indices],
-      backward: (gradient, [indices], needs) => [
-        gradient,
-        needs[1] ? take(gradient, indices, axis, true) : null,
-      ],
-    };
-  },
+	"scatterAdd",
+	(x: Tensor<FloatType>, indices: Tensor<"int32">, source: Tensor<FloatType>, axis: number) => {
+		const sums = Tensor.empty<"float32", number>(x.device, "float32", x.shape);
+		copyInto(sums, inType(x, "float32"));
+		addAlong(sums, contiguous(source), contiguous(indices), axis);
+		return {
+			result: inType(sums, x.dtype) as Tensor,
+			inputs: [x, source],
+			saved: [indices],
+			backward: (gradient, [indices], needs) => [
+				gradient,
+				needs[1] ? take(gradient, indices, axis, true) : null,
+			],
+		};
+	},
 );
 
 /**
@@ -263,19 +263,19 @@ const scatterAddOp = defineOp(
  * @throws {RangeError} if the shapes do not fit
  */
 export function scatterAdd<D extends FloatType, R extends number>(
-  x: Tensor<D, R>,
-  indices: Tensor<"int32", NoInfer<R>>,
-  source: Tensor<NoInfer<D>, NoInfer<R>>,
-  axis: number,
+	x: Tensor<D, R>,
+	indices: Tensor<"int32", NoInfer<R>>,
+	source: Tensor<NoInfer<D>, NoInfer<R>>,
+	axis: number,
 ): Tensor<D, R> {
-  const along = checkIndices("scatterAdd", x, indices, axis);
-  if (`${source.shape}` !== `${indices.shape}` || source.dtype !== x.dtype) {
-    throw new RangeError(
-      `Cannot compute scatterAdd of ${source.dtype} [${source.shape}] to ${x.dtype} at indices of shape ` +
-        `[${indices.shape}]: dtype and shape must be equal`,
-    );
-  }
-  return scatterAddOp(x, indices, source, along) as Tensor<D, R>;
+	const along = checkIndices("scatterAdd", x, indices, axis);
+	if (`${source.shape}` !== `${indices.shape}` || source.dtype !== x.dtype) {
+		throw new RangeError(
+			`Cannot compute scatterAdd of ${source.dtype} [${source.shape}] to ${x.dtype} at indices of shape ` +
+				`[${indices.shape}]: dtype and shape must be equal`,
+		);
+	}
+	return scatterAddOp(x, indices, source, along) as Tensor<D, R>;
 }
 
 /**
@@ -286,13 +286,13 @@ export function scatterAdd<D extends FloatType, R extends number>(
  * @returns [..., classes]
  */
 export function oneHot<R extends number>(
-  ids: Tensor<"int32", R>,
-  classes: number,
+	ids: Tensor<"int32", R>,
+	classes: number,
 ): Tensor<"float32", Plus1[R]> {
-  return scope(() => {
-    const { device, size } = ids;
-    const y = Tensor.zeros<"float32", 2>(device, "float32", [size, classes]);
-    addAlong(y, ones([size, 1], { device }), contiguous(ids).reshape([size, 1]), 1);
-    return y.reshape([...ids.shape, classes]);
-  }) as Tensor<"float32", Plus1[R]>;
+	return scope(() => {
+		const { device, size } = ids;
+		const y = Tensor.zeros<"float32", 2>(device, "float32", [size, classes]);
+		addAlong(y, ones([size, 1], { device }), contiguous(ids).reshape([size, 1]), 1);
+		return y.reshape([...ids.shape, classes]);
+	}) as Tensor<"float32", Plus1[R]>;
 }

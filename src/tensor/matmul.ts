@@ -12,42 +12,42 @@ import type { Tensor } from "./tensor.ts";
 
 /** `MatmulRank[R][S]`: the rank of a product; a vector's axis is summed away. */
 export type MatmulRank = {
-  1: { 1: 0; 2: 1; 3: 2; 4: 3; 5: 4; 6: 5; [rank: number]: number };
-  2: { 1: 1; 2: 2; 3: 3; 4: 4; 5: 5; 6: 6; [rank: number]: number };
-  3: { 1: 2; 2: 3; 3: 3; 4: 4; 5: 5; 6: 6; [rank: number]: number };
-  4: { 1: 3; 2: 4; 3: 4; 4: 4; 5: 5; 6: 6; [rank: number]: number };
-  5: { 1: 4; 2: 5; 3: 5; 4: 5; 5: 5; 6: 6; [rank: number]: number };
-  6: { 1: 5; 2: 6; 3: 6; 4: 6; 5: 6; 6: 6; [rank: number]: number };
-  [rank: number]: { [rank: number]: number };
+	1: { 1: 0; 2: 1; 3: 2; 4: 3; 5: 4; 6: 5; [rank: number]: number };
+	2: { 1: 1; 2: 2; 3: 3; 4: 4; 5: 5; 6: 6; [rank: number]: number };
+	3: { 1: 2; 2: 3; 3: 3; 4: 4; 5: 5; 6: 6; [rank: number]: number };
+	4: { 1: 3; 2: 4; 3: 4; 4: 4; 5: 5; 6: 6; [rank: number]: number };
+	5: { 1: 4; 2: 5; 3: 5; 4: 5; 5: 5; 6: 6; [rank: number]: number };
+	6: { 1: 5; 2: 6; 3: 6; 4: 6; 5: 6; 6: 6; [rank: number]: number };
+	[rank: number]: { [rank: number]: number };
 };
 
 /** Options of {@linkcode matmul}. */
 export interface MatmulOptions<Y extends FloatType> {
-  /** Type of the result, which float32 factors have float32. Sums are float32. @default {"float32"} */
-  dtype?: Y;
+	/** Type of the result, which float32 factors have float32. Sums are float32. @default {"float32"} */
+	dtype?: Y;
 }
 
 /** The sum over the batch of aᵀ · g, for a factor b that all of the batch shares: one product of many rows. */
 function sharedGradient(a: Tensor, g: Tensor, dtype: FloatType): Tensor {
-  const matrix = (x: Tensor) => contiguous(x).reshape([x.size / x.shape.at(-1)!, x.shape.at(-1)!]);
-  return multiply(matrix(a).transpose(), matrix(g), dtype);
+	const matrix = (x: Tensor) => contiguous(x).reshape([x.size / x.shape.at(-1)!, x.shape.at(-1)!]);
+	return multiply(matrix(a).transpose(), matrix(g), dtype);
 }
 
 const matmulOp = defineOp("matmul", (a: Tensor, b: Tensor, dtype: FloatType) => ({
-  result: multiply(a, b, dtype) as Tensor,
-  inputs: [a, b],
-  saved: [a, b],
-  backward: (gradient, [a, b], needs) => {
-    const input = a.dtype as FloatType, g = inType(gradient as Tensor<FloatType>, input);
-    const shared = b.shape.length === 2 && a.shape.length > 2 && g.size > 0 && a.size > 0;
-    const da = needs[0] ? sumTo(multiply(g, b.transpose(), input), a.shape) : null;
-    const db = !needs[1]
-      ? null
-      : shared
-      ? sharedGradient(a, g, input)
-      : sumTo(multiply(a.transpose(), g, input), b.shape);
-    return [da, db];
-  },
+	result: multiply(a, b, dtype) as Tensor,
+	inputs: [a, b],
+	saved: [a, b],
+	backward: (gradient, [a, b], needs) => {
+		const input = a.dtype as FloatType, g = inType(gradient as Tensor<FloatType>, input);
+		const shared = b.shape.length === 2 && a.shape.length > 2 && g.size > 0 && a.size > 0;
+		const da = needs[0] ? sumTo(multiply(g, b.transpose(), input), a.shape) : null;
+		const db = !needs[1]
+			? null
+			: shared
+			? sharedGradient(a, g, input)
+			: sumTo(multiply(a.transpose(), g, input), b.shape);
+		return [da, db];
+	},
 }));
 
 /**
@@ -70,46 +70,46 @@ const matmulOp = defineOp("matmul", (a: Tensor, b: Tensor, dtype: FloatType) => 
  * ```
  */
 export function matmul<
-  D extends FloatType,
-  R extends number,
-  S extends number,
-  Y extends "float32" | NoInfer<D> = "float32",
+	D extends FloatType,
+	R extends number,
+	S extends number,
+	Y extends "float32" | NoInfer<D> = "float32",
 >(
-  a: Tensor<D, R>,
-  b: Tensor<NoInfer<D>, S>,
-  { dtype = "float32" as Y }: MatmulOptions<Y> = {},
+	a: Tensor<D, R>,
+	b: Tensor<NoInfer<D>, S>,
+	{ dtype = "float32" as Y }: MatmulOptions<Y> = {},
 ): Tensor<Y, MatmulRank[R][S]> {
-  const refuse = (why: string, Kind: typeof RangeError | typeof TypeError = RangeError) => {
-    throw new Kind(`Cannot multiply [${a.shape}] and [${b.shape}]: ${why}`);
-  };
-  if (a.shape.length === 0 || b.shape.length === 0) refuse("a number has no axis; use mul()");
-  if (a.dtype !== b.dtype) refuse(`they are ${a.dtype} and ${b.dtype}; cast one`, TypeError);
-  if (a.dtype === "float32" && dtype !== "float32") {
-    refuse(`float32 factors give float32, not ${dtype}`, TypeError);
-  }
-  const [left, right] = [asMatrix(a.shape, 0), asMatrix(b.shape, 1)];
-  const inner = left.at(-1)!, rows = right.at(-2)!;
-  if (inner !== rows) {
-    refuse(
-      `the last axis of the first, ${inner}, and ${
-        b.shape.length === 1 ? "that" : "the second last"
-      } of the second, ${rows}, must be equal`,
-    );
-  }
-  if (broadcastPair(left.slice(0, -2), right.slice(0, -2)).includes(-1)) {
-    refuse("counted from the last, extents before the last two must be equal, or one of them 1");
-  }
-  const result = left === a.shape && right === b.shape ? matmulOp(a, b, dtype) : scope(() => {
-    const product = matmulOp(a.reshape(left), b.reshape(right), dtype);
-    const axes = product.shape.slice(0, -2);
-    if (left === a.shape) axes.push(product.shape.at(-2)!);
-    if (right === b.shape) axes.push(product.shape.at(-1)!);
-    return product.reshape(axes);
-  });
-  return result as Tensor<Y, MatmulRank[R][S]>;
+	const refuse = (why: string, Kind: typeof RangeError | typeof TypeError = RangeError) => {
+		throw new Kind(`Cannot multiply [${a.shape}] and [${b.shape}]: ${why}`);
+	};
+	if (a.shape.length === 0 || b.shape.length === 0) refuse("a number has no axis; use mul()");
+	if (a.dtype !== b.dtype) refuse(`they are ${a.dtype} and ${b.dtype}; cast one`, TypeError);
+	if (a.dtype === "float32" && dtype !== "float32") {
+		refuse(`float32 factors give float32, not ${dtype}`, TypeError);
+	}
+	const [left, right] = [asMatrix(a.shape, 0), asMatrix(b.shape, 1)];
+	const inner = left.at(-1)!, rows = right.at(-2)!;
+	if (inner !== rows) {
+		refuse(
+			`the last axis of the first, ${inner}, and ${
+				b.shape.length === 1 ? "that" : "the second last"
+			} of the second, ${rows}, must be equal`,
+		);
+	}
+	if (broadcastPair(left.slice(0, -2), right.slice(0, -2)).includes(-1)) {
+		refuse("counted from the last, extents before the last two must be equal, or one of them 1");
+	}
+	const result = left === a.shape && right === b.shape ? matmulOp(a, b, dtype) : scope(() => {
+		const product = matmulOp(a.reshape(left), b.reshape(right), dtype);
+		const axes = product.shape.slice(0, -2);
+		if (left === a.shape) axes.push(product.shape.at(-2)!);
+		if (right === b.shape) axes.push(product.shape.at(-1)!);
+		return product.reshape(axes);
+	});
+	return result as Tensor<Y, MatmulRank[R][S]>;
 }
 
 /** The shape, with an axis of extent 1 put at `axis` of a vector's. */
 function asMatrix(shape: readonly number[], axis: number): readonly number[] {
-  return shape.length === 1 ? shape.toSpliced(axis, 0, 1) : shape;
+	return shape.length === 1 ? shape.toSpliced(axis, 0, 1) : shape;
 }

@@ -11,13 +11,13 @@ type Float = Tensor<FloatType>;
 
 /** Options of {@linkcode softmax}. */
 export interface SoftmaxOptions {
-  /** What x is multiplied by first; positive. @default {1} */
-  scale?: number;
-  /**
-   * Masks attention scores [..., queries, keys], whose last axis is the one: query i sees the first
-   * keys - queries + i + 1 keys, so that the last one sees all; the others get probability 0. @default {false}
-   */
-  causal?: boolean;
+	/** What x is multiplied by first; positive. @default {1} */
+	scale?: number;
+	/**
+	 * Masks attention scores [..., queries, keys], whose last axis is the one: query i sees the first
+	 * keys - queries + i + 1 keys, so that the last one sees all; the others get probability 0. @default {false}
+	 */
+	causal?: boolean;
 }
 
 /** `x` with `axis` exchanged with the last one, contiguous. */
@@ -25,31 +25,31 @@ const rowsAlong = (x: Float, axis: number) => contiguous(lastTo(x, axis));
 
 /** Launches a kernel of softmax.cu over the rows of contiguous tensors of one shape. */
 function overRows(name: string, inputs: Float[], ...rest: number[]): Float {
-  const [{ device, dtype, shape, size }] = inputs as [Float];
-  const y = Tensor.empty(device, dtype, shape), columns = shape.at(-1)!;
-  if (size === 0) return y;
-  device.kernel(`${name}_${dtype}`)
-    .overRows(
-      size / columns,
-      y.pointer,
-      ...inputs.map(({ pointer }) => pointer),
-      size / columns,
-      columns,
-      ...rest,
-    );
-  return y;
+	const [{ device, dtype, shape, size }] = inputs as [Float];
+	const y = Tensor.empty(device, dtype, shape), columns = shape.at(-1)!;
+	if (size === 0) return y;
+	device.kernel(`${name}_${dtype}`)
+		.overRows(
+			size / columns,
+			y.pointer,
+			...inputs.map(({ pointer }) => pointer),
+			size / columns,
+			columns,
+			...rest,
+		);
+	return y;
 }
 
 const softmaxOp = defineOp("softmax", (x: Float, axis: number, scale: number, queries: number) => {
-  const y = overRows("softmax", [rowsAlong(x, axis)], queries, scale);
-  return {
-    result: lastTo(y, axis),
-    inputs: [x],
-    saved: [y] as const,
-    backward: (g, [y]) => [
-      lastTo(overRows("softmax_backward", [y, rowsAlong(g, axis)], scale), axis),
-    ],
-  };
+	const y = overRows("softmax", [rowsAlong(x, axis)], queries, scale);
+	return {
+		result: lastTo(y, axis),
+		inputs: [x],
+		saved: [y] as const,
+		backward: (g, [y]) => [
+			lastTo(overRows("softmax_backward", [y, rowsAlong(g, axis)], scale), axis),
+		],
+	};
 });
 
 /**
@@ -68,34 +68,34 @@ const softmaxOp = defineOp("softmax", (x: Float, axis: number, scale: number, qu
  * ```
  */
 export function softmax<D extends FloatType, R extends number>(
-  x: Tensor<D, R>,
-  axis: number = -1,
-  { scale = 1, causal = false }: SoftmaxOptions = {},
+	x: Tensor<D, R>,
+	axis: number = -1,
+	{ scale = 1, causal = false }: SoftmaxOptions = {},
 ): Tensor<D, R> {
-  const along = resolveAxis("softmax", x.shape, axis), rank = x.shape.length;
-  if (!(scale > 0)) {
-    throw new RangeError(`Cannot compute softmax: the scale must be positive, got ${scale}`);
-  }
-  const [queries = 0, keys = 0] = x.shape.slice(-2);
-  if (causal && (rank < 2 || along !== rank - 1 || keys < queries)) {
-    throw new RangeError(
-      `Cannot compute causal softmax of [${x.shape}] along axis ${axis}: it takes scores ` +
-        "[..., queries, keys] along the last axis, with at least as many keys as queries",
-    );
-  }
-  return softmaxOp(x, along, scale, causal ? queries : 0) as Tensor as Tensor<D, R>;
+	const along = resolveAxis("softmax", x.shape, axis), rank = x.shape.length;
+	if (!(scale > 0)) {
+		throw new RangeError(`Cannot compute softmax: the scale must be positive, got ${scale}`);
+	}
+	const [queries = 0, keys = 0] = x.shape.slice(-2);
+	if (causal && (rank < 2 || along !== rank - 1 || keys < queries)) {
+		throw new RangeError(
+			`Cannot compute causal softmax of [${x.shape}] along axis ${axis}: it takes scores ` +
+				"[..., queries, keys] along the last axis, with at least as many keys as queries",
+		);
+	}
+	return softmaxOp(x, along, scale, causal ? queries : 0) as Tensor as Tensor<D, R>;
 }
 
 const logSoftmaxOp = defineOp("logSoftmax", (x: Float, axis: number) => {
-  const y = overRows("log_softmax", [rowsAlong(x, axis)]);
-  return {
-    result: lastTo(y, axis),
-    inputs: [x],
-    saved: [y] as const,
-    backward: (g, [y]) => [
-      lastTo(overRows("log_softmax_backward", [y, rowsAlong(g, axis)]), axis),
-    ],
-  };
+	const y = overRows("log_softmax", [rowsAlong(x, axis)]);
+	return {
+		result: lastTo(y, axis),
+		inputs: [x],
+		saved: [y] as const,
+		backward: (g, [y]) => [
+			lastTo(overRows("log_softmax_backward", [y, rowsAlong(g, axis)]), axis),
+		],
+	};
 });
 
 /**
@@ -105,8 +105,8 @@ const logSoftmaxOp = defineOp("logSoftmax", (x: Float, axis: number) => {
  * @param axis by default the last
  */
 export function logSoftmax<D extends FloatType, R extends number>(
-  x: Tensor<D, R>,
-  axis: number = -1,
+	x: Tensor<D, R>,
+	axis: number = -1,
 ): Tensor<D, R> {
-  return logSoftmaxOp(x, resolveAxis("logSoftmax", x.shape, axis)) as Tensor as Tensor<D, R>;
+	return logSoftmaxOp(x, resolveAxis("logSoftmax", x.shape, axis)) as Tensor as Tensor<D, R>;
 }

@@ -15,20 +15,20 @@ import type { Shape, Tensor } from "./tensor.ts";
  * @throws {RangeError} if `shape` cannot be broadcast to x.shape
  */
 export function sumTo<D extends FloatType, R extends number>(
-  x: Tensor<D>,
-  shape: Shape<R>,
+	x: Tensor<D>,
+	shape: Shape<R>,
 ): Tensor<D, R> {
-  const added = x.shape.length - shape.length;
-  const isSummed = (axis: number) => axis < added || shape[axis - added] !== x.shape[axis];
-  if (added < 0 || shape.some((extent, i) => extent !== 1 && extent !== x.shape[i + added])) {
-    throw new RangeError(
-      `Cannot sum [${x.shape}] to [${shape}]: that shape does not broadcast to it`,
-    );
-  }
-  if (!x.shape.some((extent, axis) => isSummed(axis) && extent !== 1)) return x.reshape(shape);
-  const dense = contiguous(x);
-  using sums = reduceAxes("sum", dense, isSummed);
-  if (dense !== x) dense.dispose();
-  using rounded = inType(sums, x.dtype);
-  return rounded.reshape(shape);
+	const added = x.shape.length - shape.length;
+	const isSummed = (axis: number) => axis < added || shape[axis - added] !== x.shape[axis];
+	if (added < 0 || shape.some((extent, i) => extent !== 1 && extent !== x.shape[i + added])) {
+		throw new RangeError(
+			`Cannot sum [${x.shape}] to [${shape}]: that shape does not broadcast to it`,
+		);
+	}
+	if (!x.shape.some((extent, axis) => isSummed(axis) && extent !== 1)) return x.reshape(shape);
+	const dense = contiguous(x);
+	using sums = reduceAxes("sum", dense, isSummed);
+	if (dense !== x) dense.dispose();
+	using rounded = inType(sums, x.dtype);
+	return rounded.reshape(shape);
 }

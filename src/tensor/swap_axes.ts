@@ -11,12 +11,12 @@ import { Tensor } from "./tensor.ts";
  * @returns [A, C, B, D]
  */
 export function swapAxes<D extends FloatType>(
-  x: Tensor<FloatType, 4>,
-  dtype: D,
+	x: Tensor<FloatType, 4>,
+	dtype: D,
 ): Tensor<D, 4> {
-  const [a, b, c, d] = x.shape;
-  const y = Tensor.empty<D, 4>(x.device, dtype, [a, c, b, d]);
-  x.device.kernel(`swap_axes_${x.dtype}_to_${dtype}`)
-    .overRows(a * b * c, y.pointer, x.pointer, a, b, c, d);
-  return y;
+	const [a, b, c, d] = x.shape;
+	const y = Tensor.empty<D, 4>(x.device, dtype, [a, c, b, d]);
+	x.device.kernel(`swap_axes_${x.dtype}_to_${dtype}`)
+		.overRows(a * b * c, y.pointer, x.pointer, a, b, c, d);
+	return y;
 }

@@ -15,23 +15,23 @@ export type Unary = <D extends FloatType, R extends number>(x: Tensor<D, R>) => 
  * @param saved what the latter takes beside the gradient
  */
 export function unaryOp(name: string, saved: "x" | "y"): Unary {
-  const op = defineOp(name, (x: Tensor) => {
-    checkFloat(name, x);
-    const y = map(`unary_${name}`, x) as Tensor;
-    return {
-      result: y,
-      inputs: [x],
-      saved: [saved === "x" ? x : y],
-      backward: (g, [from]) => [mapBackward(`unary_${name}`, g, from)],
-    };
-  });
-  return op as Unary;
+	const op = defineOp(name, (x: Tensor) => {
+		checkFloat(name, x);
+		const y = map(`unary_${name}`, x) as Tensor;
+		return {
+			result: y,
+			inputs: [x],
+			saved: [saved === "x" ? x : y],
+			backward: (g, [from]) => [mapBackward(`unary_${name}`, g, from)],
+		};
+	});
+	return op as Unary;
 }
 
 const negOp = defineOp("neg", (x: Tensor) => {
-  checkFloat("neg", x);
-  const result = map("unary_neg", x) as Tensor;
-  return { result, inputs: [x], backward: (g) => [map("unary_neg", g)] };
+	checkFloat("neg", x);
+	const result = map("unary_neg", x) as Tensor;
+	return { result, inputs: [x], backward: (g) => [map("unary_neg", g)] };
 });
 
 /** -x */
@@ -67,11 +67,11 @@ export const sigmoid: Unary = unaryOp("sigmoid", "y");
 
 /** A function that is flat almost everywhere: no gradient flows through it. */
 function flat(name: string): Unary {
-  const op = defineOp(name, (x: Tensor) => {
-    checkFloat(name, x);
-    return { result: map(`unary_${name}`, x) as Tensor, inputs: [], backward: () => [] };
-  });
-  return op as Unary;
+	const op = defineOp(name, (x: Tensor) => {
+		checkFloat(name, x);
+		return { result: map(`unary_${name}`, x) as Tensor, inputs: [], backward: () => [] };
+	});
+	return op as Unary;
 }
 
 /** -1, 0 or 1, by the sign of x; 0 for NaN. No gradient flows through it. */
@@ -83,20 +83,20 @@ export const round: Unary = flat("round");
 
 /** The limits of {@linkcode clamp}. */
 export interface ClampOptions {
-  /** Smaller values become this. @default {-Infinity} */
-  min?: number;
-  /** Larger values become this. @default {Infinity} */
-  max?: number;
+	/** Smaller values become this. @default {-Infinity} */
+	min?: number;
+	/** Larger values become this. @default {Infinity} */
+	max?: number;
 }
 
 const clampOp = defineOp("clamp", (x: Tensor, low: number, high: number) => {
-  checkFloat("clamp", x);
-  return {
-    result: mapTo("unary_clamp", x, x.dtype, low, high) as Tensor,
-    inputs: [x],
-    saved: [x],
-    backward: (g, [x]) => [mapBackward("unary_clamp", g, x, low, high)],
-  };
+	checkFloat("clamp", x);
+	return {
+		result: mapTo("unary_clamp", x, x.dtype, low, high) as Tensor,
+		inputs: [x],
+		saved: [x],
+		backward: (g, [x]) => [mapBackward("unary_clamp", g, x, low, high)],
+	};
 });
 
 /**
@@ -104,8 +104,8 @@ const clampOp = defineOp("clamp", (x: Tensor, low: number, high: number) => {
  * lies within the limits.
  */
 export function clamp<D extends FloatType, R extends number>(
-  x: Tensor<D, R>,
-  { min = -Infinity, max = Infinity }: ClampOptions,
+	x: Tensor<D, R>,
+	{ min = -Infinity, max = Infinity }: ClampOptions,
 ): Tensor<D, R> {
-  return clampOp(x, min, max) as Tensor<D, R>;
+	return clampOp(x, min, max) as Tensor<D, R>;
 }

@@ -13,24 +13,24 @@ export type ChosenType = FloatType | "int32" | "uint8";
 const isTensor = (operand: Operand): operand is Tensor => typeof operand !== "number";
 
 const whereOp = defineOp("where", (condition: Tensor<"uint8">, a: Operand, b: Operand) => {
-  if (condition.dtype !== "uint8") {
-    throw new TypeError(
-      `Cannot choose by a condition of ${condition.dtype}: it must be uint8, as comparisons give it`,
-    );
-  }
-  const dtype = commonType("choose between", [a, b]);
-  const shapes = [a, b].map((operand) => isTensor(operand) ? operand.shape : null);
-  return {
-    result: zip3("choose between", "where", dtype, condition, a, b) as Tensor,
-    inputs: [a, b].filter(isTensor),
-    saved: [condition],
-    backward: (g, [condition], needs) => {
-      const choose = (a: Operand, b: Operand) => zip3("where", "where", g.dtype, condition, a, b);
-      const made = [() => choose(g, 0), () => choose(0, g)].filter((_, i) => shapes[i]);
-      const to = shapes.filter((shape) => shape !== null);
-      return made.map((make, i) => needs[i] ? sumTo(make() as Tensor<FloatType>, to[i]!) : null);
-    },
-  };
+	if (condition.dtype !== "uint8") {
+		throw new TypeError(
+			`Cannot choose by a condition of ${condition.dtype}: it must be uint8, as comparisons give it`,
+		);
+	}
+	const dtype = commonType("choose between", [a, b]);
+	const shapes = [a, b].map((operand) => isTensor(operand) ? operand.shape : null);
+	return {
+		result: zip3("choose between", "where", dtype, condition, a, b) as Tensor,
+		inputs: [a, b].filter(isTensor),
+		saved: [condition],
+		backward: (g, [condition], needs) => {
+			const choose = (a: Operand, b: Operand) => zip3("where", "where", g.dtype, condition, a, b);
+			const made = [() => choose(g, 0), () => choose(0, g)].filter((_, i) => shapes[i]);
+			const to = shapes.filter((shape) => shape !== null);
+			return made.map((make, i) => needs[i] ? sumTo(make() as Tensor<FloatType>, to[i]!) : null);
+		},
+	};
 });
 
 /**
@@ -48,22 +48,22 @@ const whereOp = defineOp("where", (condition: Tensor<"uint8">, a: Operand, b: Op
  * ```
  */
 export function where<D extends ChosenType, R extends number, S extends number, C extends number>(
-  condition: Tensor<"uint8", C>,
-  a: Tensor<D, R>,
-  b: Tensor<NoInfer<D>, S>,
+	condition: Tensor<"uint8", C>,
+	a: Tensor<D, R>,
+	b: Tensor<NoInfer<D>, S>,
 ): Tensor<D, MaxRank[MaxRank[R][S]][C]>;
 /** The same with a number in b's place. */
 export function where<D extends ChosenType, R extends number, C extends number>(
-  condition: Tensor<"uint8", C>,
-  a: Tensor<D, R>,
-  b: number,
+	condition: Tensor<"uint8", C>,
+	a: Tensor<D, R>,
+	b: number,
 ): Tensor<D, MaxRank[R][C]>;
 /** The same with a number in a's place. */
 export function where<D extends ChosenType, R extends number, C extends number>(
-  condition: Tensor<"uint8", C>,
-  a: number,
-  b: Tensor<D, R>,
+	condition: Tensor<"uint8", C>,
+	a: number,
+	b: Tensor<D, R>,
 ): Tensor<D, MaxRank[R][C]>;
 export function where(condition: Tensor<"uint8">, a: Operand, b: Operand): Tensor {
-  return whereOp(condition, a, b);
+	return whereOp(condition, a, b);
 }

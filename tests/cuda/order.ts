@@ -8,10 +8,10 @@ export const LONG = 100_000_000;
 
 /** The device with the kernels `order_set`, `order_append` and `order_meet`. */
 export async function orderDevice(): Promise<Device> {
-  const device = await openDevice();
-  await device.load([{
-    name: "order_test.cu",
-    text: `
+	const device = await openDevice();
+	await device.load([{
+		name: "order_test.cu",
+		text: `
 __device__ unsigned order_spend(long long steps) {
   unsigned state = 1;
   for (long long i = 0; i < steps; i++) state = state * 1664525u + 1013904223u + (state >> 16);
@@ -32,32 +32,32 @@ extern "C" __global__ void order_meet(volatile unsigned *own, volatile unsigned 
   *own = 1;
   for (long long i = 0; i < patience && !*met; i++) *met = *other;
 }`,
-  }]);
-  return device;
+	}]);
+	return device;
 }
 
 /** Words of device memory, freed at the end of the block that uses them. */
 export class Words implements Disposable {
-  readonly pointer: number;
-  readonly #device: Device;
-  readonly #count: number;
+	readonly pointer: number;
+	readonly #device: Device;
+	readonly #count: number;
 
-  constructor(device: Device, values: readonly number[]) {
-    this.#device = device;
-    this.#count = values.length;
-    this.pointer = device.allocate(4 * values.length);
-    device.upload(this.pointer, Uint32Array.from(values));
-    device.synchronizeSync();
-  }
+	constructor(device: Device, values: readonly number[]) {
+		this.#device = device;
+		this.#count = values.length;
+		this.pointer = device.allocate(4 * values.length);
+		device.upload(this.pointer, Uint32Array.from(values));
+		device.synchronizeSync();
+	}
 
-  /** As they are at this moment. */
-  get now(): number[] {
-    const words = new Uint32Array(this.#count);
-    this.#device.read(words, this.pointer);
-    return [...words];
-  }
+	/** As they are at this moment. */
+	get now(): number[] {
+		const words = new Uint32Array(this.#count);
+		this.#device.read(words, this.pointer);
+		return [...words];
+	}
 
-  [Symbol.dispose](): void {
-    this.#device.free(this.pointer);
-  }
+	[Symbol.dispose](): void {
+		this.#device.free(this.pointer);
+	}
 }

@@ -15,41 +15,41 @@ import { compileAll, computeCapabilities } from "./nvrtc.ts";
 import { nvidiaDirectory } from "./packages.ts";
 
 Deno.test("the host driver compiles against cublas_v2.h, cudnn.h and nccl.h", async () => {
-  assertEquals(await checkUnits("libraries"), {});
-  const refused = await checkUnits("libraries", {
-    "wrong.cpp": `#include "abi.h"\nEXPORT cublasStatus_t cublasDestroy_v2(int) { return {}; }\n`,
-  });
-  assertMatch(refused["wrong.cpp"], /conflicting declaration of C function/);
+	assertEquals(await checkUnits("libraries"), {});
+	const refused = await checkUnits("libraries", {
+		"wrong.cpp": `#include "abi.h"\nEXPORT cublasStatus_t cublasDestroy_v2(int) { return {}; }\n`,
+	});
+	assertMatch(refused["wrong.cpp"], /conflicting declaration of C function/);
 });
 
 Deno.test("all constants of abi.h have NVIDIA's values", async () => {
-  const constants = constantsOf(Deno.readTextFileSync(`${root}/src/host/driver/abi.h`));
-  assert(constants.some(({ name }) => name === "CUBLAS_COMPUTE_32F"));
-  assertEquals(await checkConstants("libraries", constants), "");
+	const constants = constantsOf(Deno.readTextFileSync(`${root}/src/host/driver/abi.h`));
+	assert(constants.some(({ name }) => name === "CUBLAS_COMPUTE_32F"));
+	assertEquals(await checkConstants("libraries", constants), "");
 });
 
 Deno.test("the recorded prototypes are those of the headers", async () => {
-  const functions = Object.keys({ ...cublasSymbols, ...cudnnSymbols, ...ncclSymbols });
-  const prototypes = await readPrototypes("libraries", functions);
-  assertEquals(recorded, prototypes, "run tools/record_nvidia_prototypes.ts");
+	const functions = Object.keys({ ...cublasSymbols, ...cudnnSymbols, ...ncclSymbols });
+	const prototypes = await readPrototypes("libraries", functions);
+	assertEquals(recorded, prototypes, "run tools/record_nvidia_prototypes.ts");
 });
 
 Deno.test("every bound function of cuBLAS, cuDNN and NCCL is in NVIDIA's library", () => {
-  const directory = `${nvidiaDirectory("libraries")}/lib`;
-  openLibrary("cuBLAS", [`${directory}/libcublas.so.13`], cublasSymbols);
-  openLibrary("cuDNN", [`${directory}/libcudnn.so.9`], cudnnSymbols);
-  openLibrary("NCCL", [`${directory}/libnccl.so.2`], ncclSymbols);
-  const error = assertThrows(
-    () =>
-      openLibrary("cuBLAS", [`${directory}/libcublas.so.13`], {
-        cublasGemmQuickly: { parameters: [], result: "i32" },
-      }),
-    LibraryError,
-  );
-  assertMatch(error.message, /undefined symbol: cublasGemmQuickly/);
+	const directory = `${nvidiaDirectory("libraries")}/lib`;
+	openLibrary("cuBLAS", [`${directory}/libcublas.so.13`], cublasSymbols);
+	openLibrary("cuDNN", [`${directory}/libcudnn.so.9`], cudnnSymbols);
+	openLibrary("NCCL", [`${directory}/libnccl.so.2`], ncclSymbols);
+	const error = assertThrows(
+		() =>
+			openLibrary("cuBLAS", [`${directory}/libcublas.so.13`], {
+				cublasGemmQuickly: { parameters: [], result: "i32" },
+			}),
+		LibraryError,
+	);
+	assertMatch(error.message, /undefined symbol: cublasGemmQuickly/);
 });
 
 Deno.test("kernels compile with NVRTC for every compute capability", async () => {
-  const uses = await compileAll(kernelSources, computeCapabilities());
-  assertEquals(uses.filter(({ spilled }) => spilled > 0), []);
+	const uses = await compileAll(kernelSources, computeCapabilities());
+	assertEquals(uses.filter(({ spilled }) => spilled > 0), []);
 });

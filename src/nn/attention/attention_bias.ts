@@ -9,5 +9,5 @@ import { learnedKey } from "./learned_key.ts";
  * "Systematic outliers in large language models", 2025).
  */
 export function attentionBias(): Attention {
-  return learnedKey({ name: "attention-bias", key: true, value: true, shares: true });
+	return learnedKey({ name: "attention-bias", key: true, value: true, shares: true });
 }

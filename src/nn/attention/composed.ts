@@ -10,12 +10,12 @@ import { handOut } from "./rows.ts";
 
 /** Attention [B·T, n·d] by weights that tensor operations make of logits [B·kv, T, g, S]. */
 export function composed<D extends FloatType>(
-  inputs: AttentionInputs<D>,
-  weigh: (logits: Tensor<"float32", 4>) => Tensor<"float32", 4>,
+	inputs: AttentionInputs<D>,
+	weigh: (logits: Tensor<"float32", 4>) => Tensor<"float32", 4>,
 ): Tensor<D, 2> {
-  const { heads, batch, dropout: drop } = inputs;
-  const maps = weigh(attentionLogits(heads, inputs));
-  handOut(inputs, maps);
-  const kept = drop?.probability ? dropout(maps, drop.probability, drop) : maps;
-  return inType(weighValues(kept, heads.v, batch), heads.q.dtype) as Tensor<D> as Tensor<D, 2>;
+	const { heads, batch, dropout: drop } = inputs;
+	const maps = weigh(attentionLogits(heads, inputs));
+	handOut(inputs, maps);
+	const kept = drop?.probability ? dropout(maps, drop.probability, drop) : maps;
+	return inType(weighValues(kept, heads.v, batch), heads.q.dtype) as Tensor<D> as Tensor<D, 2>;
 }

@@ -9,5 +9,5 @@ import { learnedKey } from "./learned_key.ts";
  * large language models", 2025, variant c).
  */
 export function contextBias(): Attention {
-  return learnedKey({ name: "context-bias", key: true, value: true, shares: false });
+	return learnedKey({ name: "context-bias", key: true, value: true, shares: false });
 }

@@ -10,21 +10,21 @@ import { parameter, softmaxRows, toContext } from "./rows.ts";
  * large language models", 2025, variant b).
  */
 export function fixedBias(): Attention {
-  return {
-    name: "fixed-bias",
-    parameters: ({ heads, headDimension }) => [
-      {
-        name: "value_bias",
-        shape: [heads, headDimension],
-        initialize: { constant: 0 },
-        decay: false,
-      },
-    ],
-    attend: (inputs, parameters) =>
-      scope(() => {
-        const { context } = softmaxRows(inputs);
-        const sum = add(context, parameter<2>(parameters, "value_bias"));
-        return toContext(sum, inputs.heads.q.dtype);
-      }),
-  };
+	return {
+		name: "fixed-bias",
+		parameters: ({ heads, headDimension }) => [
+			{
+				name: "value_bias",
+				shape: [heads, headDimension],
+				initialize: { constant: 0 },
+				decay: false,
+			},
+		],
+		attend: (inputs, parameters) =>
+			scope(() => {
+				const { context } = softmaxRows(inputs);
+				const sum = add(context, parameter<2>(parameters, "value_bias"));
+				return toContext(sum, inputs.heads.q.dtype);
+			}),
+	};
 }

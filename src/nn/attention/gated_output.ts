@@ -11,13 +11,13 @@ import { parameter, type Rows } from "./rows.ts";
 
 /** Options of {@linkcode gatedOutput}. */
 export interface GatedOutputOptions {
-  /**
-   * What the gate of a head is computed from: nothing (a number a head), the head's own slice of x, or all of x.
-   * @default {"slice"}
-   */
-  from?: "constant" | "slice" | "all";
-  /** σ of the first bias: how far gates are open at first. @default {0.25} */
-  open?: number;
+	/**
+	 * What the gate of a head is computed from: nothing (a number a head), the head's own slice of x, or all of x.
+	 * @default {"slice"}
+	 */
+	from?: "constant" | "slice" | "all";
+	/** σ of the first bias: how far gates are open at first. @default {0.25} */
+	open?: number;
 }
 
 /**
@@ -27,40 +27,40 @@ export interface GatedOutputOptions {
  * @throws {RangeError} unless `open` is between 0 and 1
  */
 export function gatedOutput(
-  { from = "slice", open = 0.25 }: GatedOutputOptions = {},
+	{ from = "slice", open = 0.25 }: GatedOutputOptions = {},
 ): Attention {
-  if (!(open > 0 && open < 1)) {
-    throw new RangeError(`Cannot open gates by ${open}: it must be between 0 and 1`);
-  }
-  return {
-    name: "gated",
-    gated: true,
-    parameters: ({ heads, hiddenSize }) => {
-      if (from === "slice" && hiddenSize % heads !== 0) {
-        throw new RangeError(
-          `Cannot gate by slices: ${heads} heads do not divide ${hiddenSize} features`,
-        );
-      }
-      const shape = [heads, from === "all" ? hiddenSize : hiddenSize / heads];
-      return [
-        ...from === "constant" ? [] : [matrix("gate.weight", shape)],
-        bias("gate.bias", heads, Math.log(open / (1 - open))),
-      ];
-    },
-    attend: (inputs, parameters) =>
-      scope(() =>
-        scaled(inputs, ({ shape: [tokens, heads] }) => {
-          if (from === "all") {
-            return sigmoid(project(inputs, parameters, "gate")).reshape([tokens, heads, 1]);
-          }
-          const b = parameter<1>(parameters, "gate.bias").reshape([1, heads, 1]);
-          if (from === "constant") {
-            return sigmoid(b);
-          }
-          const x = inType(inputs.input, "float32").reshape([tokens, heads, -1]);
-          const g = sum(mul(x, parameter<2>(parameters, "gate.weight")), -1, { keepDims: true });
-          return sigmoid(g.add(b as Rows));
-        })
-      ),
-  };
+	if (!(open > 0 && open < 1)) {
+		throw new RangeError(`Cannot open gates by ${open}: it must be between 0 and 1`);
+	}
+	return {
+		name: "gated",
+		gated: true,
+		parameters: ({ heads, hiddenSize }) => {
+			if (from === "slice" && hiddenSize % heads !== 0) {
+				throw new RangeError(
+					`Cannot gate by slices: ${heads} heads do not divide ${hiddenSize} features`,
+				);
+			}
+			const shape = [heads, from === "all" ? hiddenSize : hiddenSize / heads];
+			return [
+				...from === "constant" ? [] : [matrix("gate.weight", shape)],
+				bias("gate.bias", heads, Math.log(open / (1 - open))),
+			];
+		},
+		attend: (inputs, parameters) =>
+			scope(() =>
+				scaled(inputs, ({ shape: [tokens, heads] }) => {
+					if (from === "all") {
+						return sigmoid(project(inputs, parameters, "gate")).reshape([tokens, heads, 1]);
+					}
+					const b = parameter<1>(parameters, "gate.bias").reshape([1, heads, 1]);
+					if (from === "constant") {
+						return sigmoid(b);
+					}
+					const x = inType(inputs.input, "float32").reshape([tokens, heads, -1]);
+					const g = sum(mul(x, parameter<2>(parameters, "gate.weight")), -1, { keepDims: true });
+					return sigmoid(g.add(b as Rows));
+				})
+			),
+	};
 }

@@ -8,5 +8,5 @@ import { learnedKey } from "./learned_key.ts";
  * models", 2025).
  */
 export function keyBias(): Attention {
-  return learnedKey({ name: "key-bias", key: true, value: false, shares: true });
+	return learnedKey({ name: "key-bias", key: true, value: false, shares: true });
 }

@@ -10,12 +10,12 @@ import { parameter } from "./rows.ts";
  * gpt-oss, 2025). It starts at 0, where it is `softmaxN` with n = 1.
  */
 export function learnedSink(): Attention {
-  return {
-    name: "learned-sink",
-    parameters: ({ heads }) => [
-      { name: "sink", shape: [heads], initialize: { constant: 0 }, decay: false },
-    ],
-    attend: (inputs, parameters) =>
-      scope(() => beside(inputs, parameter<1>(parameters, "sink").reshape([-1, 1]))),
-  };
+	return {
+		name: "learned-sink",
+		parameters: ({ heads }) => [
+			{ name: "sink", shape: [heads], initialize: { constant: 0 }, decay: false },
+		],
+		attend: (inputs, parameters) =>
+			scope(() => beside(inputs, parameter<1>(parameters, "sink").reshape([-1, 1]))),
+	};
 }

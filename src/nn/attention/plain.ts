@@ -12,16 +12,16 @@ import type { Heads } from "./softmax_attention.ts";
 
 /** What queries see, and how. */
 export interface PlainOptions {
-  /** B: how many sequences lie one after the other. @default {1} */
-  batch?: number;
-  /** Whether a query sees only the keys up to its own. @default {true} */
-  causal?: boolean;
-  /** How many keys a query sees, itself included. */
-  window?: number | undefined;
-  /** ALiBi's slope of each head, [n]. */
-  slopes?: Tensor<"float32", 1> | null;
-  /** What logits are multiplied by. @default {1/√d} */
-  scale?: number;
+	/** B: how many sequences lie one after the other. @default {1} */
+	batch?: number;
+	/** Whether a query sees only the keys up to its own. @default {true} */
+	causal?: boolean;
+	/** How many keys a query sees, itself included. */
+	window?: number | undefined;
+	/** ALiBi's slope of each head, [n]. */
+	slopes?: Tensor<"float32", 1> | null;
+	/** What logits are multiplied by. @default {1/√d} */
+	scale?: number;
 }
 
 /**
@@ -31,28 +31,28 @@ export interface PlainOptions {
  * @returns [B·kv, T, g, S]
  */
 export function attentionLogits(
-  { q, k }: Pick<Heads, "q" | "k">,
-  { batch = 1, causal = true, window, slopes, scale }: PlainOptions = {},
+	{ q, k }: Pick<Heads, "q" | "k">,
+	{ batch = 1, causal = true, window, slopes, scale }: PlainOptions = {},
 ): Tensor<"float32", 4> {
-  return scope(() => {
-    const [folded, T, g, d] = q.shape, S = k.shape[1], kv = folded / batch, { device } = q;
-    const products = matmul(q.reshape([folded, T * g, d]), k.transpose()); // f32, B·kv T·g S
-    let logits = products.mul(scale ?? 1 / Math.sqrt(d)).reshape([folded, T, g, S]);
-    if (slopes) {
-      const distances = alibiBias([1], T, S, { device }).reshape([1, 1, T, 1, S]);
-      const bias = distances.mul(slopes.reshape([1, kv, 1, g, 1])); // 1 kv T g S
-      logits = add(logits.reshape([batch, kv, T, g, S]), bias).reshape([folded, T, g, S]);
-    }
-    if (causal) {
-      const mask = causalMask(T, S, {
-        dtype: "float32",
-        device,
-        ...window !== undefined && { window },
-      });
-      logits = add(logits, mask.reshape([T, 1, S]));
-    }
-    return logits;
-  });
+	return scope(() => {
+		const [folded, T, g, d] = q.shape, S = k.shape[1], kv = folded / batch, { device } = q;
+		const products = matmul(q.reshape([folded, T * g, d]), k.transpose()); // f32, B·kv T·g S
+		let logits = products.mul(scale ?? 1 / Math.sqrt(d)).reshape([folded, T, g, S]);
+		if (slopes) {
+			const distances = alibiBias([1], T, S, { device }).reshape([1, 1, T, 1, S]);
+			const bias = distances.mul(slopes.reshape([1, kv, 1, g, 1])); // 1 kv T g S
+			logits = add(logits.reshape([batch, kv, T, g, S]), bias).reshape([folded, T, g, S]);
+		}
+		if (causal) {
+			const mask = causalMask(T, S, {
+				dtype: "float32",
+				device,
+				...window !== undefined && { window },
+			});
+			logits = add(logits, mask.reshape([T, 1, S]));
+		}
+		return logits;
+	});
 }
 
 /**
@@ -62,10 +62,10 @@ export function attentionLogits(
  * @returns [B·kv, T, g, S]
  */
 export function attentionMaps(
-  heads: Pick<Heads, "q" | "k">,
-  options: PlainOptions = {},
+	heads: Pick<Heads, "q" | "k">,
+	options: PlainOptions = {},
 ): Tensor<"float32", 4> {
-  return scope(() => softmax(attentionLogits(heads, options)));
+	return scope(() => softmax(attentionLogits(heads, options)));
 }
 
 /**
@@ -75,16 +75,16 @@ export function attentionMaps(
  * @returns [B·T, n·d], the heads side by side
  */
 export function weighValues(
-  maps: Tensor<"float32", 4>,
-  v: Heads["v"],
-  batch = 1,
+	maps: Tensor<"float32", 4>,
+	v: Heads["v"],
+	batch = 1,
 ): Tensor<"float32", 2> {
-  return scope(() => {
-    const [folded, T, g, S] = maps.shape, kv = folded / batch, d = v.shape[2];
-    const sums = matmul(castTo(maps.reshape([folded, T * g, S]), v.dtype), v); // B·kv T·g d
-    const byToken = sums.reshape([batch, kv, T, g, d]).permute([0, 2, 1, 3, 4]);
-    return byToken.reshape([batch * T, kv * g * d]) as Tensor<"float32", 2>;
-  });
+	return scope(() => {
+		const [folded, T, g, S] = maps.shape, kv = folded / batch, d = v.shape[2];
+		const sums = matmul(castTo(maps.reshape([folded, T * g, S]), v.dtype), v); // B·kv T·g d
+		const byToken = sums.reshape([batch, kv, T, g, d]).permute([0, 2, 1, 3, 4]);
+		return byToken.reshape([batch * T, kv * g * d]) as Tensor<"float32", 2>;
+	});
 }
 
 /**
@@ -93,12 +93,12 @@ export function weighValues(
  * @returns [B·T, n·d], the heads side by side
  */
 export function plainAttention(
-  heads: Heads,
-  options: PlainOptions = {},
+	heads: Heads,
+	options: PlainOptions = {},
 ): Tensor<"float32", 2> {
-  return scope(() => weighValues(attentionMaps(heads, options), heads.v, options.batch));
+	return scope(() => weighValues(attentionMaps(heads, options), heads.v, options.batch));
 }
 
 function castTo(x: Tensor<"float32", 3>, dtype: FloatType): Tensor<FloatType, 3> {
-  return dtype === "float32" ? x : cast(x, dtype);
+	return dtype === "float32" ? x : cast(x, dtype);
 }

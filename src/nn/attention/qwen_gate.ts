@@ -10,20 +10,20 @@ import { matrix, project, scaled } from "./gates.ts";
  * al., "Gated attention for large language models: non-linearity, sparsity, and attention-sink-free", 2025).
  */
 export function qwenGate({ elementwise = false }: { elementwise?: boolean } = {}): Attention {
-  return {
-    name: elementwise ? "qwen-gate-elementwise" : "qwen-gate",
-    gated: true,
-    parameters: ({ heads, headDimension, hiddenSize }) => [
-      matrix("gate.weight", [heads * (elementwise ? headDimension : 1), hiddenSize]),
-    ],
-    attend: (inputs, parameters) =>
-      scope(() =>
-        scaled(
-          inputs,
-          ({ shape: [tokens, heads, d] }) =>
-            sigmoid(project(inputs, parameters, "gate"))
-              .reshape([tokens, heads, elementwise ? d : 1]),
-        )
-      ),
-  };
+	return {
+		name: elementwise ? "qwen-gate-elementwise" : "qwen-gate",
+		gated: true,
+		parameters: ({ heads, headDimension, hiddenSize }) => [
+			matrix("gate.weight", [heads * (elementwise ? headDimension : 1), hiddenSize]),
+		],
+		attend: (inputs, parameters) =>
+			scope(() =>
+				scaled(
+					inputs,
+					({ shape: [tokens, heads, d] }) =>
+						sigmoid(project(inputs, parameters, "gate"))
+							.reshape([tokens, heads, elementwise ? d : 1]),
+				)
+			),
+	};
 }

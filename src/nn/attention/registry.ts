@@ -19,22 +19,22 @@ import { valueGate } from "./value_gate.ts";
 
 /** Every attention of this library, with its default options, by name. */
 export const attentions: Readonly<Record<string, () => Attention>> = {
-  "softmax": softmaxVariant,
-  "fixed-bias": fixedBias,
-  "context-bias": contextBias,
-  "attention-bias": attentionBias,
-  "context-scaling": contextScaling,
-  "sigmoid": sigmoidVariant,
-  "softmax-n": softmaxN,
-  "learned-sink": learnedSink,
-  "clipped-softmax": clippedSoftmax,
-  "gated": gatedOutput,
-  "qwen-gate": qwenGate,
-  "qwen-gate-elementwise": () => qwenGate({ elementwise: true }),
-  "value-gate": valueGate,
-  "softpick": softpick,
-  "key-bias": keyBias,
-  "value-bias": valueBias,
+	"softmax": softmaxVariant,
+	"fixed-bias": fixedBias,
+	"context-bias": contextBias,
+	"attention-bias": attentionBias,
+	"context-scaling": contextScaling,
+	"sigmoid": sigmoidVariant,
+	"softmax-n": softmaxN,
+	"learned-sink": learnedSink,
+	"clipped-softmax": clippedSoftmax,
+	"gated": gatedOutput,
+	"qwen-gate": qwenGate,
+	"qwen-gate-elementwise": () => qwenGate({ elementwise: true }),
+	"value-gate": valueGate,
+	"softpick": softpick,
+	"key-bias": keyBias,
+	"value-bias": valueBias,
 };
 
 /**
@@ -43,10 +43,10 @@ export const attentions: Readonly<Record<string, () => Attention>> = {
  * @throws {RangeError} if there is none; the error lists those there are
  */
 export function attentionNamed(name: string): Attention {
-  if (!Object.hasOwn(attentions, name)) {
-    throw new RangeError(
-      `Cannot use attention "${name}": there are ${Object.keys(attentions).join(", ")}`,
-    );
-  }
-  return attentions[name]!();
+	if (!Object.hasOwn(attentions, name)) {
+		throw new RangeError(
+			`Cannot use attention "${name}": there are ${Object.keys(attentions).join(", ")}`,
+		);
+	}
+	return attentions[name]!();
 }

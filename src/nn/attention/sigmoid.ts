@@ -9,12 +9,12 @@ import { weightedAttention } from "./softmax_attention.ts";
 
 /** Options of {@linkcode sigmoidVariant}. */
 export interface SigmoidOptions {
-  /**
-   * What is added to logits: minus the logarithm of the longest sequence that the model is made for, of the keys of
-   * each call (which makes short texts another function than the trained one), of the keys that each query sees, or
-   * a number. @default {"context"}
-   */
-  bias?: "context" | "call" | "query" | number;
+	/**
+	 * What is added to logits: minus the logarithm of the longest sequence that the model is made for, of the keys of
+	 * each call (which makes short texts another function than the trained one), of the keys that each query sees, or
+	 * a number. @default {"context"}
+	 */
+	bias?: "context" | "call" | "query" | number;
 }
 
 /**
@@ -23,30 +23,30 @@ export interface SigmoidOptions {
  * language models", 2025).
  */
 export function sigmoidVariant({ bias = "context" }: SigmoidOptions = {}): Attention {
-  return {
-    name: "sigmoid",
-    parameters: () => [],
-    attend: (inputs) =>
-      scope(() => {
-        const { heads, maps, ...options } = inputs, keys = heads.k.shape[1];
-        const { contextLength = keys } = inputs;
-        const length = bias === "context" ? contextLength : keys;
-        const b = typeof bias === "number" ? bias : -Math.log(length);
-        if (!maps && bias !== "query") return weightedAttention(heads, options, ["sigmoid", b]);
-        return composed(inputs, (logits) => {
-          if (bias !== "query") return sigmoid(logits.add(b));
-          return sigmoid(logits.add(queryBias(inputs)));
-        });
-      }),
-  };
+	return {
+		name: "sigmoid",
+		parameters: () => [],
+		attend: (inputs) =>
+			scope(() => {
+				const { heads, maps, ...options } = inputs, keys = heads.k.shape[1];
+				const { contextLength = keys } = inputs;
+				const length = bias === "context" ? contextLength : keys;
+				const b = typeof bias === "number" ? bias : -Math.log(length);
+				if (!maps && bias !== "query") return weightedAttention(heads, options, ["sigmoid", b]);
+				return composed(inputs, (logits) => {
+					if (bias !== "query") return sigmoid(logits.add(b));
+					return sigmoid(logits.add(queryBias(inputs)));
+				});
+			}),
+	};
 }
 
 /** -log of how many keys each query sees, [T, 1, 1]. */
 function queryBias({ heads, causal = true, window = Infinity }: AttentionInputs) {
-  const [, T] = heads.q.shape, S = heads.k.shape[1];
-  const biases = Array.from(
-    { length: T },
-    (_, i) => -Math.log(causal ? Math.min(window, S - T + i + 1) : S),
-  );
-  return Tensor.from<"float32", 3>(heads.q.device, "float32", [T, 1, 1], biases);
+	const [, T] = heads.q.shape, S = heads.k.shape[1];
+	const biases = Array.from(
+		{ length: T },
+		(_, i) => -Math.log(causal ? Math.min(window, S - T + i + 1) : S),
+	);
+	return Tensor.from<"float32", 3>(heads.q.device, "float32", [T, 1, 1], biases);
 }

@@ -10,14 +10,14 @@ import { softmaxAttention } from "./softmax_attention.ts";
  * you need", 2017): what Transformers have, and what forms systematic outliers.
  */
 export function softmaxVariant(): Attention {
-  return {
-    name: "softmax",
-    parameters: () => [],
-    attend: (inputs) =>
-      scope(() => {
-        const { heads, cumulative, maps, ...options } = inputs;
-        observe(inputs, null);
-        return softmaxAttention(heads, { ...options, cumulative: maps ? undefined : cumulative });
-      }),
-  };
+	return {
+		name: "softmax",
+		parameters: () => [],
+		attend: (inputs) =>
+			scope(() => {
+				const { heads, cumulative, maps, ...options } = inputs;
+				observe(inputs, null);
+				return softmaxAttention(heads, { ...options, cumulative: maps ? undefined : cumulative });
+			}),
+	};
 }

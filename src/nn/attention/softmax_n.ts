@@ -11,12 +11,12 @@ import { beside } from "./beside.ts";
  * @throws {RangeError} if n is negative
  */
 export function softmaxN({ n = 1 }: { n?: number } = {}): Attention {
-  if (!(n >= 0 && n < Infinity)) {
-    throw new RangeError(`Cannot make softmax-n attention with n = ${n}: it must be 0 or more`);
-  }
-  return {
-    name: "softmax-n",
-    parameters: () => [],
-    attend: (inputs) => scope(() => beside(inputs, Math.log(n))),
-  };
+	if (!(n >= 0 && n < Infinity)) {
+		throw new RangeError(`Cannot make softmax-n attention with n = ${n}: it must be 0 or more`);
+	}
+	return {
+		name: "softmax-n",
+		parameters: () => [],
+		attend: (inputs) => scope(() => beside(inputs, Math.log(n))),
+	};
 }

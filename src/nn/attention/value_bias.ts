@@ -8,5 +8,5 @@ import { learnedKey } from "./learned_key.ts";
  * "When attention sink emerges in language models", 2025).
  */
 export function valueBias(): Attention {
-  return learnedKey({ name: "value-bias", key: false, value: true, shares: true });
+	return learnedKey({ name: "value-bias", key: false, value: true, shares: true });
 }

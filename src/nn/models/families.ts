@@ -13,25 +13,25 @@ import { phiFamily, phiGguf } from "./phi.ts";
 
 /** Families by `model_type` of config.json. */
 export const FAMILIES: readonly Family[] = [
-  bertFamily,
-  falconFamily,
-  gptNeoxFamily,
-  gpt2Family,
-  llamaFamily,
-  mixtralFamily,
-  mptFamily,
-  optFamily,
-  phiFamily,
+	bertFamily,
+	falconFamily,
+	gptNeoxFamily,
+	gpt2Family,
+	llamaFamily,
+	mixtralFamily,
+	mptFamily,
+	optFamily,
+	phiFamily,
 ];
 
 /** Families by `general.architecture` of a GGUF file. */
 export const GGUF_FAMILIES: readonly GgufFamily[] = [
-  bertGguf,
-  falconGguf,
-  gptNeoxGguf,
-  gpt2Gguf,
-  llamaGguf,
-  mptGguf,
-  phiGguf,
-  qwen2Gguf,
+	bertGguf,
+	falconGguf,
+	gptNeoxGguf,
+	gpt2Gguf,
+	llamaGguf,
+	mptGguf,
+	phiGguf,
+	qwen2Gguf,
 ];

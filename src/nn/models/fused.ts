@@ -12,15 +12,15 @@ import type { StoredPart } from "../family.ts";
  * @param width columns of the matrix; none for a bias
  */
 export function groupedParts(
-  tensor: string,
-  { groups, group, d, width }: { groups: number; group: number; d: number; width?: number },
+	tensor: string,
+	{ groups, group, d, width }: { groups: number; group: number; d: number; width?: number },
 ): StoredPart[] {
-  const columns = width === undefined ? [] : [width];
-  const shape = [groups * (group + 2) * d, ...columns];
-  const part = (first: number, end: number): StoredPart => ({
-    tensor,
-    shape,
-    view: (stored) => stored.reshape([groups, group + 2, d, ...columns]).slice(first, end, 1),
-  });
-  return [part(0, group), part(group, group + 1), part(group + 1, group + 2)];
+	const columns = width === undefined ? [] : [width];
+	const shape = [groups * (group + 2) * d, ...columns];
+	const part = (first: number, end: number): StoredPart => ({
+		tensor,
+		shape,
+		view: (stored) => stored.reshape([groups, group + 2, d, ...columns]).slice(first, end, 1),
+	});
+	return [part(0, group), part(group, group + 1), part(group + 1, group + 2)];
 }

@@ -5,42 +5,42 @@ import { readAt } from "../../formats/local_file.ts";
 
 /** A page that is served. */
 export interface LivePage extends AsyncDisposable {
-  /** Where it is. */
-  readonly url: string;
+	/** Where it is. */
+	readonly url: string;
 }
 
 /** Options of {@linkcode serveLog}. */
 export interface ServeLogOptions {
-  /** Port; by default any that is free. */
-  port?: number;
+	/** Port; by default any that is free. */
+	port?: number;
 }
 
 /** The whole lines of a log from a byte on. */
 interface LogPart {
-  /** The byte to ask from next. */
-  size: number;
-  /** The lines. */
-  text: string;
-  /** Whether the log was cut back since, so that this is all of it. */
-  reset: boolean;
+	/** The byte to ask from next. */
+	size: number;
+	/** The lines. */
+	text: string;
+	/** Whether the log was cut back since, so that this is all of it. */
+	reset: boolean;
 }
 
 function readPart(path: string, from: number): LogPart {
-  let file: Deno.FsFile;
-  try {
-    file = Deno.openSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return { size: 0, text: "", reset: from > 0 };
-    throw error;
-  }
-  try {
-    const { size } = file.statSync(), reset = size < from, begin = reset ? 0 : from;
-    const bytes = new Uint8Array(size - begin), got = readAt(file, begin, bytes);
-    const end = bytes.subarray(0, got).lastIndexOf(10) + 1; // the last line may be cut off
-    return { size: begin + end, text: new TextDecoder().decode(bytes.subarray(0, end)), reset };
-  } finally {
-    file.close();
-  }
+	let file: Deno.FsFile;
+	try {
+		file = Deno.openSync(path);
+	} catch (error) {
+		if (error instanceof Deno.errors.NotFound) return { size: 0, text: "", reset: from > 0 };
+		throw error;
+	}
+	try {
+		const { size } = file.statSync(), reset = size < from, begin = reset ? 0 : from;
+		const bytes = new Uint8Array(size - begin), got = readAt(file, begin, bytes);
+		const end = bytes.subarray(0, got).lastIndexOf(10) + 1; // the last line may be cut off
+		return { size: begin + end, text: new TextDecoder().decode(bytes.subarray(0, end)), reset };
+	} finally {
+		file.close();
+	}
 }
 
 /**
@@ -57,24 +57,24 @@ function readPart(path: string, from: number): LogPart {
  * ```
  */
 export function serveLog(path: string, { port = 0 }: ServeLogOptions = {}): LivePage {
-  const server = Deno.serve({ port, hostname: "127.0.0.1", onListen() {} }, (request) => {
-    const url = new URL(request.url);
-    if (url.pathname === "/") {
-      return new Response(page, { headers: { "content-type": "text/html; charset=utf-8" } });
-    }
-    // Browsers ask for it by themselves, and would note down that it is missing.
-    if (url.pathname === "/favicon.ico") return new Response(null, { status: 204 });
-    if (url.pathname !== "/log") return new Response("There is no such page", { status: 404 });
-    const from = Number(url.searchParams.get("from") ?? 0);
-    if (!(Number.isSafeInteger(from) && from >= 0)) {
-      return new Response("from must be a number of bytes", { status: 400 });
-    }
-    return Response.json(readPart(path, from));
-  });
-  return {
-    url: `http://127.0.0.1:${server.addr.port}/`,
-    async [Symbol.asyncDispose]() {
-      await server.shutdown();
-    },
-  };
+	const server = Deno.serve({ port, hostname: "127.0.0.1", onListen() {} }, (request) => {
+		const url = new URL(request.url);
+		if (url.pathname === "/") {
+			return new Response(page, { headers: { "content-type": "text/html; charset=utf-8" } });
+		}
+		// Browsers ask for it by themselves, and would note down that it is missing.
+		if (url.pathname === "/favicon.ico") return new Response(null, { status: 204 });
+		if (url.pathname !== "/log") return new Response("There is no such page", { status: 404 });
+		const from = Number(url.searchParams.get("from") ?? 0);
+		if (!(Number.isSafeInteger(from) && from >= 0)) {
+			return new Response("from must be a number of bytes", { status: 400 });
+		}
+		return Response.json(readPart(path, from));
+	});
+	return {
+		url: `http://127.0.0.1:${server.addr.port}/`,
+		async [Symbol.asyncDispose]() {
+			await server.shutdown();
+		},
+	};
 }

@@ -5,12 +5,12 @@ import { entryDetector, HIDDEN_STATES } from "./entries.ts";
 
 /** Options of {@linkcode massiveActivations}. */
 export interface MassiveActivationsOptions {
-  /** What |x| must exceed. @default {100} */
-  absolute?: number;
-  /** How many times the median of |x| it must be at least. @default {1000} */
-  ratio?: number;
-  /** The activations. @default {"layers.*.output"} */
-  tap?: string;
+	/** What |x| must exceed. @default {100} */
+	absolute?: number;
+	/** How many times the median of |x| it must be at least. @default {1000} */
+	ratio?: number;
+	/** The activations. @default {"layers.*.output"} */
+	tap?: string;
 }
 
 /**
@@ -19,17 +19,17 @@ export interface MassiveActivationsOptions {
  * small ones fail it with peaks as striking.
  */
 export function massiveActivations(
-  { absolute = 100, ratio = 1000, tap = HIDDEN_STATES }: MassiveActivationsOptions = {},
+	{ absolute = 100, ratio = 1000, tap = HIDDEN_STATES }: MassiveActivationsOptions = {},
 ): Detector {
-  return entryDetector({
-    name: "massive-activations",
-    definition:
-      `|x| > ${absolute} and |x| >= ${ratio} * median|x|, the median over all entries of ` +
-      `${tap} of a layer and sequence`,
-    source: "Sun et al. 2024, Massive Activations in Large Language Models",
-    thresholds: { absolute, ratio },
-    tap,
-    over: "median",
-    test: ({ value, median }) => Math.abs(value) > absolute && Math.abs(value) >= ratio * median,
-  });
+	return entryDetector({
+		name: "massive-activations",
+		definition:
+			`|x| > ${absolute} and |x| >= ${ratio} * median|x|, the median over all entries of ` +
+			`${tap} of a layer and sequence`,
+		source: "Sun et al. 2024, Massive Activations in Large Language Models",
+		thresholds: { absolute, ratio },
+		tap,
+		over: "median",
+		test: ({ value, median }) => Math.abs(value) > absolute && Math.abs(value) >= ratio * median,
+	});
 }

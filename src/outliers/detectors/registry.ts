@@ -16,22 +16,22 @@ import { valueDrain } from "./value_drain.ts";
 
 /** Every detector of this library, with its default options, by name. */
 export const detectors: Readonly<Record<string, () => Detector>> = {
-  "mean-ratio": meanRatio,
-  "mean-ratio-down": () => meanRatio({ tap: "layers.*.mlp.down.input" }),
-  "row-ratio": rowRatio,
-  "attention-share": attentionShare,
-  "massive-activations": massiveActivations,
-  "llm-int8": outlierFeatures,
-  "sink-rate": sinkRate,
-  "value-drain": valueDrain,
-  "super-weights": superWeights,
-  "kurtosis-qualcomm": () => kurtosis("qualcomm"),
-  "kurtosis-osp": () => kurtosis("osp"),
-  "kurtosis-he": () => kurtosis("he"),
-  "max-inf-norm": maxInfNorm,
-  "max-median": maxMedian,
-  "quantile": quantileRatio,
-  "mad": medianDeviation,
+	"mean-ratio": meanRatio,
+	"mean-ratio-down": () => meanRatio({ tap: "layers.*.mlp.down.input" }),
+	"row-ratio": rowRatio,
+	"attention-share": attentionShare,
+	"massive-activations": massiveActivations,
+	"llm-int8": outlierFeatures,
+	"sink-rate": sinkRate,
+	"value-drain": valueDrain,
+	"super-weights": superWeights,
+	"kurtosis-qualcomm": () => kurtosis("qualcomm"),
+	"kurtosis-osp": () => kurtosis("osp"),
+	"kurtosis-he": () => kurtosis("he"),
+	"max-inf-norm": maxInfNorm,
+	"max-median": maxMedian,
+	"quantile": quantileRatio,
+	"mad": medianDeviation,
 };
 
 /**
@@ -40,10 +40,10 @@ export const detectors: Readonly<Record<string, () => Detector>> = {
  * @throws {RangeError} if there is none; the error lists those there are
  */
 export function detectorNamed(name: string): Detector {
-  if (!Object.hasOwn(detectors, name)) {
-    throw new RangeError(
-      `Cannot use detector "${name}": there are ${Object.keys(detectors).join(", ")}`,
-    );
-  }
-  return detectors[name]!();
+	if (!Object.hasOwn(detectors, name)) {
+		throw new RangeError(
+			`Cannot use detector "${name}": there are ${Object.keys(detectors).join(", ")}`,
+		);
+	}
+	return detectors[name]!();
 }

@@ -9,57 +9,57 @@ import { sampleTokens } from "./surface.ts";
 
 /** Options of {@linkcode traceEmergence} and {@linkcode traceDisappearance}. */
 export interface MlpTraceOptions extends TraceOptions {
-  /** The layer, 0-based. @default {the one that the ledger finds} */
-  layer?: number;
-  /** The ledger of the same sequence, if there is one already. */
-  ledger?: Ledger;
+	/** The layer, 0-based. @default {the one that the ledger finds} */
+	layer?: number;
+	/** The ledger of the same sequence, if there is one already. */
+	ledger?: Ledger;
 }
 
 /** How outliers come about. */
 export interface Emergence {
-  /** All layers; Fig. 3a of the paper, entry by entry. */
-  ledger: Ledger;
-  /** The layer where they come about, taken apart: Fig. 7. */
-  mlp: MlpTrace;
+	/** All layers; Fig. 3a of the paper, entry by entry. */
+	ledger: Ledger;
+	/** The layer where they come about, taken apart: Fig. 7. */
+	mlp: MlpTrace;
 }
 
 /** How outliers go. */
 export interface Disappearance {
-  /** All layers; with `opposition`, the progress of the cancellation. */
-  ledger: Ledger;
-  /** The layer that takes most away, taken apart: Fig. 9. */
-  mlp: MlpTrace;
-  /** What each traced entry is at the end over its largest |value|; 0 if it is gone. */
-  left: { token: number; feature: number; share: number }[];
+	/** All layers; with `opposition`, the progress of the cancellation. */
+	ledger: Ledger;
+	/** The layer that takes most away, taken apart: Fig. 9. */
+	mlp: MlpTrace;
+	/** What each traced entry is at the end over its largest |value|; 0 if it is gone. */
+	left: { token: number; feature: number; share: number }[];
 }
 
 /** Throws if there is no such layer. */
 export function checkLayer(model: Transformer, layer: number): void {
-  const { layers } = model.config;
-  if (Number.isInteger(layer) && layer >= 0 && layer < layers) return;
-  throw new RangeError(`Cannot trace layer ${layer}: the model has ${layers}, the first is 0`);
+	const { layers } = model.config;
+	if (Number.isInteger(layer) && layer >= 0 && layer < layers) return;
+	throw new RangeError(`Cannot trace layer ${layer}: the model has ${layers}, the first is 0`);
 }
 
 async function trace(
-  model: Transformer,
-  tokenIds: readonly number[],
-  options: MlpTraceOptions,
-  layerOf: (ledger: Ledger) => number,
+	model: Transformer,
+	tokenIds: readonly number[],
+	options: MlpTraceOptions,
+	layerOf: (ledger: Ledger) => number,
 ): Promise<{ ledger: Ledger; mlp: MlpTrace }> {
-  if (options.layer !== undefined) checkLayer(model, options.layer);
-  const { layers } = model.config, before = options.ledger ? 0 : LEDGER_PASSES * layers;
-  const told = (from: number) => progressAfter(options.onProgress, from, before + layers);
-  const ledger = options.ledger ?? await traceLedger(model, tokenIds, { ...options, ...told(0) });
-  const layer = options.layer ?? layerOf(ledger), { dtype = "float32", signal } = options;
-  using kept = new KeptTaps(mlpTaps(model, layer), sampleTokens(tokenIds.length, ledger.tokens));
-  const hidden = await model.forward([tokenIds], {
-    dtype,
-    probes: [kept],
-    ...signal && { signal },
-    ...told(before),
-  });
-  for (const h of hidden) h.dispose();
-  return { ledger, mlp: await traceMlp(model, kept, layer, ledger.entries) };
+	if (options.layer !== undefined) checkLayer(model, options.layer);
+	const { layers } = model.config, before = options.ledger ? 0 : LEDGER_PASSES * layers;
+	const told = (from: number) => progressAfter(options.onProgress, from, before + layers);
+	const ledger = options.ledger ?? await traceLedger(model, tokenIds, { ...options, ...told(0) });
+	const layer = options.layer ?? layerOf(ledger), { dtype = "float32", signal } = options;
+	using kept = new KeptTaps(mlpTaps(model, layer), sampleTokens(tokenIds.length, ledger.tokens));
+	const hidden = await model.forward([tokenIds], {
+		dtype,
+		probes: [kept],
+		...signal && { signal },
+		...told(before),
+	});
+	for (const h of hidden) h.dispose();
+	return { ledger, mlp: await traceMlp(model, kept, layer, ledger.entries) };
 }
 
 /**
@@ -79,11 +79,11 @@ async function trace(
  * ```
  */
 export async function traceEmergence(
-  model: Transformer,
-  tokenIds: readonly number[],
-  options: MlpTraceOptions = {},
+	model: Transformer,
+	tokenIds: readonly number[],
+	options: MlpTraceOptions = {},
 ): Promise<Emergence> {
-  return await trace(model, tokenIds, options, ({ emergence }) => emergence);
+	return await trace(model, tokenIds, options, ({ emergence }) => emergence);
 }
 
 /**
@@ -102,14 +102,14 @@ export async function traceEmergence(
  * ```
  */
 export async function traceDisappearance(
-  model: Transformer,
-  tokenIds: readonly number[],
-  options: MlpTraceOptions = {},
+	model: Transformer,
+	tokenIds: readonly number[],
+	options: MlpTraceOptions = {},
 ): Promise<Disappearance> {
-  const { ledger, mlp } = await trace(model, tokenIds, options, (of) => of.disappearance);
-  const left = ledger.entries.map(({ token, feature, layers }) => {
-    const sizes = layers.map(({ after }) => Math.abs(after)), largest = Math.max(...sizes);
-    return { token, feature, share: largest > 0 ? sizes.at(-1)! / largest : 0 };
-  });
-  return { ledger, mlp, left };
+	const { ledger, mlp } = await trace(model, tokenIds, options, (of) => of.disappearance);
+	const left = ledger.entries.map(({ token, feature, layers }) => {
+		const sizes = layers.map(({ after }) => Math.abs(after)), largest = Math.max(...sizes);
+		return { token, feature, share: largest > 0 ? sizes.at(-1)! / largest : 0 };
+	});
+	return { ledger, mlp, left };
 }

@@ -20,10 +20,10 @@ export type { Figure } from "./chart.ts";
  * ```
  */
 export function renderFigures(analysis: Analysis): Figure[] {
-  return [
-    ...places(analysis).flatMap((place) => activationFigures(analysis, place)),
-    tokenClassesFigure(analysis),
-    ...weightFigures(analysis),
-    ...attentionFigures(analysis),
-  ];
+	return [
+		...places(analysis).flatMap((place) => activationFigures(analysis, place)),
+		tokenClassesFigure(analysis),
+		...weightFigures(analysis),
+		...attentionFigures(analysis),
+	];
 }

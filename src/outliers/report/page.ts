@@ -5,44 +5,44 @@ import type { Analysis } from "../analysis.ts";
 import { places } from "./activation_figures.ts";
 import type { Figure } from "./chart.ts";
 import {
-  activationTable,
-  attentionTable,
-  outlierTables,
-  sequenceTable,
-  table,
-  weightTables,
+	activationTable,
+	attentionTable,
+	outlierTables,
+	sequenceTable,
+	table,
+	weightTables,
 } from "./tables.ts";
 import { escapeHtml, formatNumber, formatShare, join, plainText } from "./text.ts";
 import { findings, headline, reachabilityNote, testName } from "./words.ts";
 
 /** Writes an analysis and its figures as one self-contained HTML page. */
 export function renderPage(analysis: Analysis, figures: Figure[]): string {
-  const name = plainText(analysis.model.name);
-  const [hidden, down] = places(analysis);
-  const sections = [
-    {
-      id: "hidden_state",
-      title: "Hidden states",
-      tables: activationTable(analysis, hidden) +
-        outlierTables(analysis, analysis.summary.hiddenState),
-    },
-    {
-      id: "down_input",
-      title: "Down-projection inputs",
-      tables: activationTable(analysis, down) + outlierTables(analysis, analysis.summary.downInput),
-    },
-    { id: "token_classes", title: "Token classes", tables: "" },
-    { id: "weights", title: "Weights", tables: weightTables(analysis) },
-    { id: "attention", title: "Attention", tables: attentionTable(analysis) },
-  ];
-  const title = `Systematic outliers in ${name}`;
-  const content = `
+	const name = plainText(analysis.model.name);
+	const [hidden, down] = places(analysis);
+	const sections = [
+		{
+			id: "hidden_state",
+			title: "Hidden states",
+			tables: activationTable(analysis, hidden) +
+				outlierTables(analysis, analysis.summary.hiddenState),
+		},
+		{
+			id: "down_input",
+			title: "Down-projection inputs",
+			tables: activationTable(analysis, down) + outlierTables(analysis, analysis.summary.downInput),
+		},
+		{ id: "token_classes", title: "Token classes", tables: "" },
+		{ id: "weights", title: "Weights", tables: weightTables(analysis) },
+		{ id: "attention", title: "Attention", tables: attentionTable(analysis) },
+	];
+	const title = `Systematic outliers in ${name}`;
+	const content = `
 <dl class="findings">
 ${
-    findings(analysis).map(({ kind, text }) =>
-      `<dt>${escapeHtml(kind)}</dt><dd>${escapeHtml(text)}</dd>`
-    ).join("\n")
-  }
+		findings(analysis).map(({ kind, text }) =>
+			`<dt>${escapeHtml(kind)}</dt><dd>${escapeHtml(text)}</dd>`
+		).join("\n")
+	}
 </dl>
 <section id="facts">
 <h2>Facts</h2>
@@ -50,60 +50,60 @@ ${facts(analysis)}
 <h3>What the tests can reach</h3>
 <p>${escapeHtml(reachabilityNote(analysis.criteria.reachability, analysis.criteria.tau))}</p>
 ${
-    table(
-      "Limits of the tests",
-      ["Test", "Largest possible ratio", "Can exceed τ"],
-      analysis.criteria.reachability.map(({ test, limit, reachable }) => [
-        testName(test),
-        limit,
-        reachable ? "yes" : "no",
-      ]),
-    )
-  }
+		table(
+			"Limits of the tests",
+			["Test", "Largest possible ratio", "Can exceed τ"],
+			analysis.criteria.reachability.map(({ test, limit, reachable }) => [
+				testName(test),
+				limit,
+				reachable ? "yes" : "no",
+			]),
+		)
+	}
 </section>
 ${
-    sections.map(({ id, title, tables }) =>
-      `<section id="${id}">
+		sections.map(({ id, title, tables }) =>
+			`<section id="${id}">
 <h2>${escapeHtml(title)}</h2>
 ${figures.filter((figure) => figure.name.startsWith(id)).map(figureHtml).join("\n")}
 ${tables}
 </section>`
-    ).join("\n")
-  }
+		).join("\n")
+	}
 <section id="sequences">
 <h2>Sequences</h2>
 ${sequenceTable(analysis)}
 </section>`;
-  return pageOf({
-    title,
-    lead: headline(analysis),
-    links: [...sections, { id: "sequences", title: "Sequences" }],
-    content,
-    footer: `Made by Outlierscope from <code>analysis.json</code> (format version ${
-      escapeHtml(String(analysis.version))
-    }), ${
-      escapeHtml(analysis.created)
-    }. Layers count from 1; tokens, features, rows, columns, heads and sequences from 0.`,
-  });
+	return pageOf({
+		title,
+		lead: headline(analysis),
+		links: [...sections, { id: "sequences", title: "Sequences" }],
+		content,
+		footer: `Made by Outlierscope from <code>analysis.json</code> (format version ${
+			escapeHtml(String(analysis.version))
+		}), ${
+			escapeHtml(analysis.created)
+		}. Layers count from 1; tokens, features, rows, columns, heads and sequences from 0.`,
+	});
 }
 
 /** What a page is made of. */
 export interface PageParts {
-  /** Title, as text. */
-  title: string;
-  /** The sentence under it, as text. */
-  lead: string;
-  /** Where the navigation leads. */
-  links: { id: string; title: string }[];
-  /** Its sections, as HTML. */
-  content: string;
-  /** The last line, as HTML. */
-  footer: string;
+	/** Title, as text. */
+	title: string;
+	/** The sentence under it, as text. */
+	lead: string;
+	/** Where the navigation leads. */
+	links: { id: string; title: string }[];
+	/** Its sections, as HTML. */
+	content: string;
+	/** The last line, as HTML. */
+	footer: string;
 }
 
 /** A self-contained page around sections. */
 export function pageOf({ title, lead, links, content, footer }: PageParts): string {
-  return `<!DOCTYPE html>
+	return `<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -118,8 +118,8 @@ export function pageOf({ title, lead, links, content, footer }: PageParts): stri
 <h1>${escapeHtml(title)}</h1>
 <p class="lead">${escapeHtml(lead)}</p>
 <nav aria-label="Sections">${
-    links.map(({ id, title }) => `<a href="#${id}">${escapeHtml(title)}</a>`).join(" · ")
-  }</nav>
+		links.map(({ id, title }) => `<a href="#${id}">${escapeHtml(title)}</a>`).join(" · ")
+	}</nav>
 </header>
 <main id="content" tabindex="-1">${content}
 </main>
@@ -132,70 +132,70 @@ export function pageOf({ title, lead, links, content, footer }: PageParts): stri
 
 /** A figure as a part of a page. */
 export function figureHtml({ name, title, caption, svg }: Figure): string {
-  const picture = svg.replace("<svg ", `<svg role="img" aria-label="${escapeHtml(title)}" `);
-  return `<figure id="figure_${escapeHtml(name)}">
+	const picture = svg.replace("<svg ", `<svg role="img" aria-label="${escapeHtml(title)}" `);
+	return `<figure id="figure_${escapeHtml(name)}">
 ${picture}
 <figcaption>${escapeHtml(caption)} <span class="file">figures/${
-    escapeHtml(name)
-  }.svg</span></figcaption>
+		escapeHtml(name)
+	}.svg</span></figcaption>
 </figure>`;
 }
 
 function facts({ model, device, criteria, sequences, created }: Analysis): string {
-  const tokens = sequences.map(({ tokenIds }) => tokenIds.length);
-  const rows = [
-    ["Model", `${model.name} (${model.file})`],
-    [
-      "Architecture",
-      `${model.architecture}: ${model.layers} layers, hidden size ${
-        formatNumber(model.hiddenSize)
-      }, ` +
-      `MLP width ${formatNumber(model.intermediateSize)}, ${model.heads} heads ` +
-      `(${model.keyValueHeads} key-value) of width ${model.headDimension}`,
-    ],
-    [
-      "Size",
-      `${formatNumber(model.parameters)} parameters, vocabulary ${
-        formatNumber(model.vocabularySize)
-      }, context ${formatNumber(model.contextLength)} tokens`,
-    ],
-    [
-      "Stored as",
-      join(
-        Object.entries(model.storage).sort(([, a], [, b]) => b - a).map(([type, number]) =>
-          `${type} (${formatNumber(number)})`
-        ),
-      ),
-    ],
-    [
-      "Device",
-      `${device.name}, ${
-        device.kind === "cuda" ? "NVIDIA GPU" : "host driver"
-      }, matrix products in ` +
-      device.dtype,
-    ],
-    [
-      "Text",
-      `${formatNumber(tokens.reduce((a, b) => a + b, 0))} tokens in ${sequences.length} ` +
-      `sequence${sequences.length === 1 ? "" : "s"}${
-        tokens.length > 1 ? `, ${Math.min(...tokens)} to ${Math.max(...tokens)} each` : ""
-      }`,
-    ],
-    [
-      "Criteria",
-      `activations: |x| > τ · mean|x|; weights: |w| > τ · mean|row|; τ = ${
-        formatNumber(criteria.tau)
-      }. Attention: cumulative attention ≥ ρ of its head's sum; ρ = ${
-        formatShare(criteria.attentionShare)
-      }`,
-    ],
-    ["Finished", created],
-  ];
-  return `<table class="facts"><tbody>\n${
-    rows.map(([name, value]) =>
-      `<tr><th scope="row">${name}</th><td>${escapeHtml(plainText(value))}</td></tr>`
-    ).join("\n")
-  }\n</tbody></table>`;
+	const tokens = sequences.map(({ tokenIds }) => tokenIds.length);
+	const rows = [
+		["Model", `${model.name} (${model.file})`],
+		[
+			"Architecture",
+			`${model.architecture}: ${model.layers} layers, hidden size ${
+				formatNumber(model.hiddenSize)
+			}, ` +
+			`MLP width ${formatNumber(model.intermediateSize)}, ${model.heads} heads ` +
+			`(${model.keyValueHeads} key-value) of width ${model.headDimension}`,
+		],
+		[
+			"Size",
+			`${formatNumber(model.parameters)} parameters, vocabulary ${
+				formatNumber(model.vocabularySize)
+			}, context ${formatNumber(model.contextLength)} tokens`,
+		],
+		[
+			"Stored as",
+			join(
+				Object.entries(model.storage).sort(([, a], [, b]) => b - a).map(([type, number]) =>
+					`${type} (${formatNumber(number)})`
+				),
+			),
+		],
+		[
+			"Device",
+			`${device.name}, ${
+				device.kind === "cuda" ? "NVIDIA GPU" : "host driver"
+			}, matrix products in ` +
+			device.dtype,
+		],
+		[
+			"Text",
+			`${formatNumber(tokens.reduce((a, b) => a + b, 0))} tokens in ${sequences.length} ` +
+			`sequence${sequences.length === 1 ? "" : "s"}${
+				tokens.length > 1 ? `, ${Math.min(...tokens)} to ${Math.max(...tokens)} each` : ""
+			}`,
+		],
+		[
+			"Criteria",
+			`activations: |x| > τ · mean|x|; weights: |w| > τ · mean|row|; τ = ${
+				formatNumber(criteria.tau)
+			}. Attention: cumulative attention ≥ ρ of its head's sum; ρ = ${
+				formatShare(criteria.attentionShare)
+			}`,
+		],
+		["Finished", created],
+	];
+	return `<table class="facts"><tbody>\n${
+		rows.map(([name, value]) =>
+			`<tr><th scope="row">${name}</th><td>${escapeHtml(plainText(value))}</td></tr>`
+		).join("\n")
+	}\n</tbody></table>`;
 }
 
 /** The look of pages, light and dark. */

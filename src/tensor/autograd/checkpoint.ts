@@ -8,43 +8,43 @@ import { enableGrad, isRecording, type Replayable, watched } from "./recording.t
 
 /** Runs `body` with generators as they were, and leaves them as they are. */
 function replay<T>(states: ReadonlyMap<Replayable, unknown>, body: () => T): T {
-  const now = [...states.keys()].map((of) => [of, of.state] as const);
-  for (const [of, state] of states) of.state = state;
-  try {
-    return body();
-  } finally {
-    for (const [of, state] of now) of.state = state;
-  }
+	const now = [...states.keys()].map((of) => [of, of.state] as const);
+	for (const [of, state] of states) of.state = state;
+	try {
+		return body();
+	} finally {
+		for (const [of, state] of now) of.state = state;
+	}
 }
 
 const checkpointOp = defineOp(
-  "checkpoint",
-  (f: (...inputs: Tensor[]) => Tensor, inputs: Tensor[]) => {
-    const captured = new Set<Tensor>(), states = new Map<Replayable, unknown>();
-    const result = watched({
-      uses: (tensor) => captured.add(tensor),
-      advances: (of) => states.has(of) || states.set(of, of.state),
-    }, () => f(...inputs));
-    for (const input of inputs) captured.delete(input);
-    const others = [...captured];
-    const edges = others.map(({ edge }) => edge!);
-    return {
-      result,
-      inputs: [...inputs, ...others],
-      saved: inputs,
-      backward: (gradient: Tensor, saved: readonly Tensor[], needs: readonly boolean[]) => {
-        const leaves = saved.map((input, i) => needs[i] ? input.detach().requireGrad() : input);
-        const again = replay(states, () => enableGrad(() => f(...leaves)));
-        const wanted = leaves.flatMap(({ edge }) => edge ?? []);
-        const found = runBackward(again, { gradient }, {
-          edges: [...wanted, ...edges],
-          stop: true,
-        });
-        const own = leaves.map(({ edge }) => edge && found[wanted.indexOf(edge)]!);
-        return [...own, ...found.slice(wanted.length)];
-      },
-    };
-  },
+	"checkpoint",
+	(f: (...inputs: Tensor[]) => Tensor, inputs: Tensor[]) => {
+		const captured = new Set<Tensor>(), states = new Map<Replayable, unknown>();
+		const result = watched({
+			uses: (tensor) => captured.add(tensor),
+			advances: (of) => states.has(of) || states.set(of, of.state),
+		}, () => f(...inputs));
+		for (const input of inputs) captured.delete(input);
+		const others = [...captured];
+		const edges = others.map(({ edge }) => edge!);
+		return {
+			result,
+			inputs: [...inputs, ...others],
+			saved: inputs,
+			backward: (gradient: Tensor, saved: readonly Tensor[], needs: readonly boolean[]) => {
+				const leaves = saved.map((input, i) => needs[i] ? input.detach().requireGrad() : input);
+				const again = replay(states, () => enableGrad(() => f(...leaves)));
+				const wanted = leaves.flatMap(({ edge }) => edge ?? []);
+				const found = runBackward(again, { gradient }, {
+					edges: [...wanted, ...edges],
+					stop: true,
+				});
+				const own = leaves.map(({ edge }) => edge && found[wanted.indexOf(edge)]!);
+				return [...own, ...found.slice(wanted.length)];
+			},
+		};
+	},
 );
 
 /**
@@ -60,9 +60,9 @@ const checkpointOp = defineOp(
  * ```
  */
 export function checkpoint<I extends readonly Tensor[], O extends Tensor>(
-  f: (...inputs: I) => O,
-  ...inputs: I
+	f: (...inputs: I) => O,
+	...inputs: I
 ): O {
-  if (!isRecording()) return f(...inputs);
-  return checkpointOp(f as unknown as (...inputs: Tensor[]) => Tensor, [...inputs]) as O;
+	if (!isRecording()) return f(...inputs);
+	return checkpointOp(f as unknown as (...inputs: Tensor[]) => Tensor, [...inputs]) as O;
 }

@@ -10,24 +10,24 @@ export type GradientOf<O> = O extends readonly Tensor[] ? { [I in keyof O]: O[I]
 
 /** What an operation computed, and how its gradient is computed. */
 export interface Computed<O, S extends readonly Tensor[]> {
-  /** The result, or several. */
-  result: O;
-  /** The tensors that gradients flow to, in order. */
-  inputs: readonly Tensor[];
-  /** Tensors that `backward` needs. They are kept until then, whoever frees them meanwhile. */
-  saved?: S;
-  /**
-   * The gradient of each of `inputs`, of its shape and dtype; null where there is none.
-   *
-   * @param gradient of the result: what a small change of it does to the value that is derived
-   * @param saved what was saved, in its order. Use these: the operation's own variables may be freed by now.
-   * @param needs which inputs want a gradient
-   */
-  backward(
-    gradient: GradientOf<O>,
-    saved: S,
-    needs: readonly boolean[],
-  ): readonly (Tensor | null)[];
+	/** The result, or several. */
+	result: O;
+	/** The tensors that gradients flow to, in order. */
+	inputs: readonly Tensor[];
+	/** Tensors that `backward` needs. They are kept until then, whoever frees them meanwhile. */
+	saved?: S;
+	/**
+	 * The gradient of each of `inputs`, of its shape and dtype; null where there is none.
+	 *
+	 * @param gradient of the result: what a small change of it does to the value that is derived
+	 * @param saved what was saved, in its order. Use these: the operation's own variables may be freed by now.
+	 * @param needs which inputs want a gradient
+	 */
+	backward(
+		gradient: GradientOf<O>,
+		saved: S,
+		needs: readonly boolean[],
+	): readonly (Tensor | null)[];
 }
 
 /**
@@ -55,49 +55,49 @@ export interface Computed<O, S extends readonly Tensor[]> {
  * ```
  */
 export function defineOp<
-  A extends unknown[],
-  O extends Tensor | readonly Tensor[],
-  const S extends readonly Tensor[] = readonly [],
+	A extends unknown[],
+	O extends Tensor | readonly Tensor[],
+	const S extends readonly Tensor[] = readonly [],
 >(name: string, forward: (...args: A) => Computed<O, S>): (...args: A) => O {
-  return (...args) => {
-    const computed = keepReturned(
-      () => record(name, noGrad(() => forward(...args))),
-      `the operation ${name}`,
-      (results, into) => results.forEach((result) => into.add(result)),
-    );
-    return (computed.length === 1 && !computed.list ? computed[0] : computed) as O;
-  };
+	return (...args) => {
+		const computed = keepReturned(
+			() => record(name, noGrad(() => forward(...args))),
+			`the operation ${name}`,
+			(results, into) => results.forEach((result) => into.add(result)),
+		);
+		return (computed.length === 1 && !computed.list ? computed[0] : computed) as O;
+	};
 }
 
 /** Results of an operation; `list` where it gives a list. */
 type Results = Tensor[] & { list?: boolean };
 
 function record<O, S extends readonly Tensor[]>(
-  name: string,
-  { result, inputs, saved, backward }: Computed<O, S>,
+	name: string,
+	{ result, inputs, saved, backward }: Computed<O, S>,
 ): Results {
-  const list = Array.isArray(result);
-  // An input that is handed on becomes a tensor of its own, as it has a gradient of its own.
-  const results: Results = (list ? [...result] : [result as Tensor])
-    .map((one: Tensor, i, all) => inputs.includes(one) || all.indexOf(one) < i ? one.alias() : one);
-  if (list) results.list = true;
-  inputs.forEach((input) => {
-    if (input.requiresGrad) noteUse(input);
-  });
-  const edges: (Edge | null)[] = inputs.map(({ edge }) => edge);
-  if (!isRecording() || edges.every((edge) => edge === null)) return results;
-  const node = new GraphNode(
-    name,
-    edges,
-    inputs.map(({ dtype, shape }) => ({ dtype, shape })),
-    (saved ?? []).map((tensor) => tensor.unownedAlias()),
-    (gradients, saved, needs) =>
-      backward(
-        (list ? results.map((_, i) => gradients[i] ?? null) : gradients[0]) as GradientOf<O>,
-        saved as readonly Tensor[] as S,
-        needs,
-      ),
-  );
-  results.forEach((one, index) => one.isDifferentiable && one.joinGraph(node, index));
-  return results;
+	const list = Array.isArray(result);
+	// An input that is handed on becomes a tensor of its own, as it has a gradient of its own.
+	const results: Results = (list ? [...result] : [result as Tensor])
+		.map((one: Tensor, i, all) => inputs.includes(one) || all.indexOf(one) < i ? one.alias() : one);
+	if (list) results.list = true;
+	inputs.forEach((input) => {
+		if (input.requiresGrad) noteUse(input);
+	});
+	const edges: (Edge | null)[] = inputs.map(({ edge }) => edge);
+	if (!isRecording() || edges.every((edge) => edge === null)) return results;
+	const node = new GraphNode(
+		name,
+		edges,
+		inputs.map(({ dtype, shape }) => ({ dtype, shape })),
+		(saved ?? []).map((tensor) => tensor.unownedAlias()),
+		(gradients, saved, needs) =>
+			backward(
+				(list ? results.map((_, i) => gradients[i] ?? null) : gradients[0]) as GradientOf<O>,
+				saved as readonly Tensor[] as S,
+				needs,
+			),
+	);
+	results.forEach((one, index) => one.isDifferentiable && one.joinGraph(node, index));
+	return results;
 }

@@ -4,16 +4,16 @@ import type { Tensor } from "../tensor.ts";
 
 /** State that operations advance, such as a random generator's. */
 export interface Replayable {
-  /** What it is at present; setting an earlier value repeats what came after it. */
-  state: unknown;
+	/** What it is at present; setting an earlier value repeats what came after it. */
+	state: unknown;
 }
 
 /** Watches the operations of a function that is run without being recorded, to run it again later. */
 export interface Watcher {
-  /** An operation takes a tensor that requires a gradient. */
-  uses(tensor: Tensor): void;
-  /** An operation is about to advance a state. */
-  advances(state: Replayable): void;
+	/** An operation takes a tensor that requires a gradient. */
+	uses(tensor: Tensor): void;
+	/** An operation is about to advance a state. */
+	advances(state: Replayable): void;
 }
 
 let recording = true;
@@ -21,34 +21,34 @@ let watcher: Watcher | null = null;
 
 /** Whether operations are recorded for a backward pass. */
 export function isRecording(): boolean {
-  return recording;
+	return recording;
 }
 
 /** Tells who watches, if anyone does, that an operation takes `tensor`. */
 export function noteUse(tensor: Tensor): void {
-  watcher?.uses(tensor);
+	watcher?.uses(tensor);
 }
 
 /** Tells who watches, if anyone does, that `state` is about to advance: generators call it before they draw. */
 export function noteAdvance(state: Replayable): void {
-  watcher?.advances(state);
+	watcher?.advances(state);
 }
 
 function withRecording<T>(on: boolean, name: string, body: () => T): T {
-  const before = recording;
-  recording = on;
-  try {
-    const result = body();
-    if (result instanceof Promise) {
-      result.catch(() => {}); // it may well fail; the error below says why
-      throw new TypeError(
-        `Cannot run an asynchronous function in ${name}: it would go on after its end`,
-      );
-    }
-    return result;
-  } finally {
-    recording = before;
-  }
+	const before = recording;
+	recording = on;
+	try {
+		const result = body();
+		if (result instanceof Promise) {
+			result.catch(() => {}); // it may well fail; the error below says why
+			throw new TypeError(
+				`Cannot run an asynchronous function in ${name}: it would go on after its end`,
+			);
+		}
+		return result;
+	} finally {
+		recording = before;
+	}
 }
 
 /**
@@ -65,40 +65,40 @@ function withRecording<T>(on: boolean, name: string, body: () => T): T {
  * ```
  */
 export function noGrad<T>(body: () => T): T {
-  return withRecording(false, "noGrad", body);
+	return withRecording(false, "noGrad", body);
 }
 
 /** Runs `body` with its operations recorded, also inside of {@linkcode noGrad}. */
 export function enableGrad<T>(body: () => T): T {
-  return withRecording(true, "enableGrad", body);
+	return withRecording(true, "enableGrad", body);
 }
 
 /** Runs `body` without recording, watched by `next` as well as by who watches already. */
 export function watched<T>(next: Watcher, body: () => T): T {
-  const before = watcher;
-  watcher = {
-    uses(tensor) {
-      next.uses(tensor);
-      before?.uses(tensor);
-    },
-    advances(state) {
-      next.advances(state);
-      before?.advances(state);
-    },
-  };
-  try {
-    return noGrad(body);
-  } finally {
-    watcher = before;
-  }
+	const before = watcher;
+	watcher = {
+		uses(tensor) {
+			next.uses(tensor);
+			before?.uses(tensor);
+		},
+		advances(state) {
+			next.advances(state);
+			before?.advances(state);
+		},
+	};
+	try {
+		return noGrad(body);
+	} finally {
+		watcher = before;
+	}
 }
 
 /** Throws if `target`, which is about to change in place, takes part in what is recorded. */
 export function refuseRecorded(operation: string, target: Tensor): void {
-  if (recording && target.requiresGrad) {
-    throw new RangeError(
-      `Cannot compute ${operation} in place: a ${target.dtype} tensor of shape [${target.shape}] requires a ` +
-        "gradient; do it in noGrad(), or compute a new tensor",
-    );
-  }
+	if (recording && target.requiresGrad) {
+		throw new RangeError(
+			`Cannot compute ${operation} in place: a ${target.dtype} tensor of shape [${target.shape}] requires a ` +
+				"gradient; do it in noGrad(), or compute a new tensor",
+		);
+	}
 }

@@ -5,9 +5,9 @@ import { deviceTest } from "../../tensor/on_device.ts";
 import { compareRecorded } from "./recorded.ts";
 
 deviceTest("SGD takes PyTorch's steps, with and without clipping", async () => {
-  await compareRecorded("sgd", (parameters) => new Sgd(parameters));
+	await compareRecorded("sgd", (parameters) => new Sgd(parameters));
 });
 
 deviceTest("SGD takes PyTorch's steps with Nesterov's momentum", async () => {
-  await compareRecorded("sgd nesterov", (parameters) => new Sgd(parameters, { nesterov: true }));
+	await compareRecorded("sgd nesterov", (parameters) => new Sgd(parameters, { nesterov: true }));
 });
