@@ -3,6 +3,7 @@
 import {
 	constant,
 	copyTask,
+	type DataSource,
 	detectOutliers,
 	Device,
 	EmergenceWatch,
@@ -27,9 +28,20 @@ const tell = (value: { rank: number; [name: string]: unknown }) =>
 		? Deno.writeTextFileSync(`${given.results}/${value.rank}.json`, JSON.stringify(value))
 		: console.log(JSON.stringify(value));
 
+/** Data of the same description, of which one token is another. */
+function spoilt(data: DataSource): DataSource {
+	return {
+		...data,
+		fill(split, index, inputs, targets) {
+			data.fill(split, index, inputs, targets);
+			if (split === "train" && index === 1) inputs[5] = (inputs[5]! + 1) % 64;
+		},
+	};
+}
+
 /** Trains a small GPT-2; `given` has options of the training. */
 async function training(group: ProcessGroup): Promise<void> {
-	const { folder, seed = 1, optionsOfRank = {}, stopAt, hold, ...options } = given;
+	const { folder, seed = 1, optionsOfRank = {}, stopAt, hold, spoiltData, ...options } = given;
 	using model = await gpt2({
 		layers: 2,
 		heads: 2,
@@ -40,7 +52,7 @@ async function training(group: ProcessGroup): Promise<void> {
 	});
 	const controller = new AbortController();
 	const all: TrainOptions = {
-		data: copyTask({ seed }),
+		data: group.rank === spoiltData ? spoilt(copyTask({ seed })) : copyTask({ seed }),
 		steps: 20,
 		batchSize: 8,
 		tokens: 32,

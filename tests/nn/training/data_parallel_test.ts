@@ -131,6 +131,10 @@ Deno.test("a rank with other options or data is refused, and so is a batch that 
 			{ optionsOfRank: [{}, { config: "another" }] },
 			/rank 0 has the configuration null, rank 1 has "another"/,
 		);
+		await refused(
+			{ spoiltData: 1 },
+			/rank 0 has the data copy.* \(([0-9a-f]{16})\), rank 1 has copy.* \((?!\1)[0-9a-f]{16}\)/,
+		);
 		await refused({ batchSize: 7 }, /Cannot share out batches of 7 sequences to 2 processes/);
 	}));
 
