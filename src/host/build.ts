@@ -23,6 +23,7 @@ import memory from "./driver/memory.cpp" with { type: "text" };
 import module from "./driver/module.cpp" with { type: "text" };
 import nvrtc from "./driver/nvrtc.cpp" with { type: "text" };
 import onednn from "./driver/onednn.h" with { type: "text" };
+import pool from "./driver/pool.cpp" with { type: "text" };
 import stream from "./driver/stream.cpp" with { type: "text" };
 
 const headers: Record<string, string> = {
@@ -40,6 +41,7 @@ const units: Record<string, string> = {
 	"memory.cpp": memory,
 	"module.cpp": module,
 	"nvrtc.cpp": nvrtc,
+	"pool.cpp": pool,
 	"stream.cpp": stream,
 };
 /**

@@ -287,7 +287,7 @@ EXPORT CUresult cuCtxSynchronize() {
   if (CUresult error = host::require_context()) return error;
   if (CUresult error = host::refuse_any_capture()) return error;
   host::synchronize_all();
-  host::release_unused(nullptr);
+  host::release_unused();
   return host::asynchronous_error();
 }
 

@@ -104,9 +104,11 @@ CUresult require_context();
 CUresult check_range(CUdeviceptr pointer, size_t bytes);
 // The most memory that allocations may take.
 size_t memory_limit();
-// Gives memory that was freed back to the system, where the pool is larger than it shall be: what was
-// freed on a stream whose work is done, or (null) on any, when all work is done.
-void release_unused(Stream *stream);
+// Memory the system can still give without swapping; asking for more would have the process killed.
+size_t available_memory();
+// Gives memory that was freed, and that no work can use any more, back to the system, where the pool is
+// larger than it shall be.
+void release_unused();
 // Lets all streams have what was freed on one that ended.
 void adopt_memory(Stream *ended);
 

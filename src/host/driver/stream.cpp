@@ -198,7 +198,7 @@ EXPORT CUresult cuStreamSynchronize(CUstream handle) {
   if (CUresult error = host::refuse_capture(stream)) return error;
   if (CUresult error = host::refuse_unsafe()) return error;
   stream->synchronize();
-  host::release_unused(stream);
+  host::release_unused();
   return host::asynchronous_error();
 }
 
